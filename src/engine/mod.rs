@@ -1,0 +1,1 @@
+//! Runs a plan: one dispatcher loop, one unit per node.

@@ -1,0 +1,267 @@
+//! Everything a reader may learn of a run: the one event enum that the journal stores, `--events ndjson` prints
+//! and every report consumes. Knows nothing of who produces or who shows it.
+//!
+//! The journal *is* the event stream, so these types carry their own stored form; each stored line is one
+//! [`Record`] (`store::journal` adds the checksum).
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::name::RunId;
+
+/// Version of the stored form of [`Record`]. A reader refuses a newer one by name.
+pub const FORMAT: u32 = 1;
+
+/// One fact of one run, in the order it became durable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub run: RunId,
+    /// 1, 2, 3 ... within the run.
+    pub seq: u64,
+    /// Wall clock, RFC 3339 in UTC with milliseconds. For people: durations come from a monotonic clock.
+    pub time: String,
+    pub event: RunEvent,
+}
+
+/// What happened. Serialised as `{"event": "node_finished", "node": "build", ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RunEvent {
+    RunStarted(RunStarted),
+    /// Another engine carries on with a run that stopped.
+    RunResumed {
+        engine: Engine,
+        /// Nodes that are finished and stay so.
+        finished: usize,
+    },
+    /// The node is about to run: this fact is in the journal before its process exists.
+    NodeStarted {
+        node: String,
+        /// 1 for the first try.
+        attempt: u32,
+        /// Why it was not taken from the cache, in plain words: `never run before`, `src/lib.rs changed`.
+        why: String,
+    },
+    /// The node's process exists.
+    NodeProcess {
+        node: String,
+        attempt: u32,
+        process: Process,
+    },
+    /// An attempt failed and another will follow.
+    NodeRetry {
+        node: String,
+        attempt: u32,
+        delay_ms: u64,
+        because: String,
+    },
+    NodeFinished(Box<NodeFinished>),
+    /// Every node of a stage has ended.
+    StageFinished {
+        stage: String,
+        /// The commit of everything merged so far; absent where the results do not merge or nothing is there to merge.
+        commit: Option<String>,
+        /// Why there is no commit.
+        note: Option<String>,
+    },
+    Warning {
+        node: Option<String>,
+        message: String,
+    },
+    RunFinished(RunFinished),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// [`FORMAT`] of the engine that wrote this journal.
+    pub format: u32,
+    pub version: String,
+    pub workflow: String,
+    /// The workflow file as the user named it. Its text is kept beside the journal.
+    pub file: String,
+    /// Commit that the run starts from, hexadecimal.
+    pub base: String,
+    /// The revision that named it, such as `HEAD`.
+    pub base_revision: String,
+    pub inputs: IndexMap<String, Value>,
+    pub jobs: usize,
+    /// In topological order.
+    pub nodes: Vec<NodeSummary>,
+    pub stages: Vec<String>,
+    pub options: Options,
+    pub engine: Engine,
+}
+
+/// One node instance of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeSummary {
+    pub node: String,
+    pub stage: String,
+    /// Instances named in `needs` and `after`.
+    pub needs: Vec<String>,
+}
+
+/// What the command line chose for a run: a resume keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// Only this node and what it needs.
+    pub until: Option<String>,
+    /// Only these nodes.
+    pub only: Vec<String>,
+    /// Look nothing up in the cache.
+    pub fresh: bool,
+    pub fail_fast: bool,
+}
+
+/// The process that runs a run. Alive only if a process of this id, boot and start time exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    pub process: Process,
+    pub host: String,
+}
+
+/// A process that cannot be mistaken for a later one with the same id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    /// Start time in clock ticks since boot (Linux) or seconds since the epoch elsewhere.
+    pub started: u64,
+    /// Identity of the machine's current boot.
+    pub boot: String,
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It ran and everything it promised is there.
+    Succeeded,
+    /// An earlier result was taken.
+    Cached,
+    /// It ran and failed, or what it promised is missing, or its base does not merge.
+    Failed,
+    TimedOut,
+    /// Never started: a need did not succeed, or its `when` is false.
+    Skipped,
+    /// The run was stopped while it ran or before it could start.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Its result may be used by dependents.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Cached)
+    }
+
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
+    /// The word that people and `needs.<node>.status` read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Cached => "cached",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeFinished {
+    pub node: String,
+    pub outcome: Outcome,
+    /// Attempts made; 0 when nothing ran.
+    pub attempts: u32,
+    /// Wall time of the node's process, milliseconds; 0 when nothing ran.
+    pub duration_ms: u64,
+    /// For a cached node: what its run took, which this one did not have to spend.
+    pub saved_ms: u64,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    /// Why it failed, was skipped or cancelled, in one sentence; why it was cached or not, otherwise.
+    pub message: String,
+    pub allowed_to_fail: bool,
+    /// Content key and quick key, hexadecimal; absent for nodes that are never cached.
+    pub key: Option<String>,
+    pub quick_key: Option<String>,
+    pub result: Option<NodeResult>,
+    /// Where its log is: the run and node whose process wrote it, which for a cached node are earlier ones.
+    pub log: Option<LogPlace>,
+    pub usage: Usage,
+}
+
+/// What a node leaves for its dependents.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeResult {
+    /// The node's own commit; absent when it changed nothing.
+    pub commit: Option<String>,
+    /// Commits that a dependent starts from, to be merged in order: `[commit]`, or those of its needs.
+    pub heads: Vec<String>,
+    /// Paths that the commit changed, at most [`MAX_CHANGED_LISTED`].
+    pub changed: Vec<String>,
+    /// All of them.
+    pub changed_total: usize,
+    pub outputs: IndexMap<String, Value>,
+    pub artifacts: Vec<Artifact>,
+}
+
+/// How many changed paths a record lists.
+pub const MAX_CHANGED_LISTED: usize = 1000;
+
+/// A file that git ignores and that belongs to a node's result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Relative to the worktree, `/` between parts.
+    pub path: String,
+    /// BLAKE3 of the content, hexadecimal.
+    pub digest: String,
+    pub size: u64,
+    pub executable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPlace {
+    pub run: RunId,
+    pub node: String,
+}
+
+/// What the node's processes used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    pub cpu_ms: u64,
+    /// Largest resident size of one process, bytes.
+    pub peak_memory: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    Succeeded,
+    Failed,
+    /// Stopped by a signal or `spb cancel`; `spb resume` carries on.
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunFinished {
+    pub outcome: RunOutcome,
+    pub duration_ms: u64,
+    /// The branch that holds the result; absent when nothing changed or the run did not succeed.
+    pub branch: Option<String>,
+    pub commit: Option<String>,
+    /// What a person should know of the result: why there is no branch, or what to type.
+    pub message: String,
+}
+
+/// What happens too often or too briefly to be kept: shown live, never stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LiveEvent {
+    /// One line that a node wrote, masked, without its line end, raw otherwise.
+    Output { node: String, line: String },
+}

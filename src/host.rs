@@ -1,0 +1,1 @@
+//! Reads the machine: cores, memory, boot, processes. Changes nothing.

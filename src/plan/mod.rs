@@ -1,0 +1,1 @@
+//! The expanded DAG and the keys of its nodes. Reads no disk.

@@ -1,0 +1,1 @@
+//! Starts, signals and waits for processes. Knows nothing of nodes or workflows.

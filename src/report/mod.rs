@@ -1,0 +1,1 @@
+//! Shows events to people and programs. Knows nothing of the engine.

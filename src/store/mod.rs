@@ -1,0 +1,1 @@
+//! What spb remembers under the git directory: journal, cache, artifacts, checkpoints.

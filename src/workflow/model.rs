@@ -1,0 +1,217 @@
+//! The checked workflow: what the rest of the program works with. Knows nothing of YAML or of how it was written;
+//! spans are kept only so that later problems can still point at the file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::expr::{Condition, Template};
+use super::problem::Span;
+
+/// A workflow file that passed every check of `workflow::check`.
+#[derive(Debug)]
+pub struct Workflow {
+    pub source: Arc<Source>,
+    pub name: String,
+    pub description: String,
+    pub inputs: IndexMap<String, Input>,
+    /// Strings given to every node.
+    pub env: IndexMap<String, Template>,
+    pub pass_env: Vec<String>,
+    pub secrets: Vec<String>,
+    /// Never empty: `main` when the file names none.
+    pub stages: Vec<String>,
+    pub jobs: Jobs,
+    /// Revision that runs start from, `HEAD` when the file says nothing.
+    pub base: Template,
+    pub result: ResultSpec,
+    /// In file order.
+    pub nodes: IndexMap<String, Node>,
+}
+
+/// The text that a workflow was read from.
+#[derive(Debug)]
+pub struct Source {
+    /// The path as the user named it.
+    pub path: PathBuf,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jobs {
+    Auto,
+    Count(usize),
+}
+
+/// A typed parameter.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub kind: InputKind,
+    /// Type of each item, for arrays that say so.
+    pub items: Option<InputKind>,
+    /// Without it, the input is required.
+    pub default: Option<Value>,
+    pub allowed: Option<Vec<Value>>,
+    /// A regular expression that the whole text must match.
+    pub pattern: Option<String>,
+    pub minimum: Option<f64>,
+    pub maximum: Option<f64>,
+    pub description: String,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Array,
+    Object,
+}
+
+/// One node of the file, before its matrix is expanded, with `defaults` already applied.
+#[derive(Debug)]
+pub struct Node {
+    pub name: String,
+    /// Place of the name, for problems that concern the whole node.
+    pub span: Span,
+    pub description: String,
+    /// Index into `Workflow::stages`.
+    pub stage: usize,
+    pub action: Action,
+    pub needs: Vec<Reference>,
+    pub after: Vec<Reference>,
+    pub when: Condition,
+    /// Axes in file order; empty for a node without a matrix.
+    pub matrix: IndexMap<String, Axis>,
+    pub retry: Retry,
+    pub timeout: Option<Duration>,
+    pub allow_failure: bool,
+    pub env: IndexMap<String, Template>,
+    /// Relative to the workspace; `.` when the file says nothing.
+    pub working_directory: Template,
+    pub workspace: Workspace,
+    /// `None`: the result depends on every file.
+    pub reads: Option<Vec<String>>,
+    /// `None`: it may change anything.
+    pub writes: Option<Vec<String>>,
+    pub outputs: IndexMap<String, Output>,
+    pub artifacts: Vec<String>,
+    pub cache: Cache,
+}
+
+/// A node named in `needs` or `after`.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    pub node: String,
+    pub span: Span,
+}
+
+#[derive(Debug)]
+pub enum Action {
+    /// `run` as a string, with the words that start its shell: `["sh", "-e", "-c"]` unless the file says otherwise.
+    Script { script: String, shell: Vec<String> },
+    /// `run` as a list: executed directly.
+    Command { words: Vec<Template> },
+}
+
+#[derive(Debug)]
+pub enum Axis {
+    Values(Vec<Value>),
+    /// An expression over `inputs` that yields a list.
+    Expression(Template),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Further attempts after the first; 0 for none.
+    pub max: u32,
+    pub delay: Duration,
+    /// The delay is multiplied by this after each attempt.
+    pub factor: f64,
+    /// Up to this fraction of the delay is added at random, 0 to 1.
+    pub jitter: f64,
+    /// What is worth another attempt; empty means any failure of the process.
+    pub on: Vec<RetryOn>,
+    /// A script run in the same workspace before each further attempt.
+    pub between: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    Timeout,
+    ExitCode(i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Workspace {
+    /// Leased, changes captured.
+    Worktree,
+    /// Leased, changes thrown away.
+    Readonly,
+    /// An empty directory; the repository's files are not there and not part of the key.
+    Scratch,
+    /// The user's own checkout, one node at a time; never cached.
+    Repo,
+}
+
+/// A named value that dependents may read.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub from: OutputFrom,
+    pub format: OutputFormat,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputFrom {
+    /// A file in the workspace.
+    File(String),
+    /// A file under `$SPB_OUT`.
+    Out(String),
+    Stdout,
+    /// A `name=value` line in `$SPB_OUTPUT`.
+    Line,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    Text,
+    Lines,
+    Json,
+}
+
+#[derive(Debug)]
+pub struct Cache {
+    pub enabled: bool,
+    pub ttl: Option<Duration>,
+    /// Commands whose output is part of the key, such as `cargo --version`.
+    pub tools: Vec<String>,
+    pub extra: Vec<Template>,
+}
+
+#[derive(Debug)]
+pub struct ResultSpec {
+    /// Nodes whose results are merged; empty means the leaves.
+    pub from: Vec<Reference>,
+    pub branch: Template,
+    pub message: Template,
+    pub commits: Commits,
+    pub into: Into,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commits {
+    Squash,
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Into {
+    None,
+    Current,
+}
