@@ -1,1 +1,159 @@
-//! The only place that writes files durably. Knows nothing of what is in them.
+//! The only place that writes files durably: replace whole, append whole, lock by kernel. Knows nothing of what is
+//! in them. Order everywhere: data, fsync, rename, fsync of the directory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file operation that failed, with the path it was about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{}`: {source}", path.display())]
+pub struct DiskError {
+    pub action: &'static str,
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+impl DiskError {
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { action, path: path.to_owned(), source }
+    }
+}
+
+/// Whether a replaced file must survive power loss before the call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// fsync of the file and of its directory.
+    PowerLoss,
+    /// Survives a killed process, not a power loss.
+    Crash,
+}
+
+/// Puts `bytes` at `path`: readers see the old content or the new one, never a part.
+///
+/// # Errors
+/// Any step that fails; no temporary file stays behind.
+pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), DiskError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let fail = |source| DiskError::new("write", path, source);
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    if durability == Durability::PowerLoss {
+        file.as_file().sync_all().map_err(fail)?;
+    }
+    file.persist(path).map_err(|error| fail(error.error))?;
+    match durability {
+        Durability::PowerLoss => sync_directory(directory),
+        Durability::Crash => Ok(()),
+    }
+}
+
+/// Creates a directory and its parents.
+///
+/// # Errors
+/// When it cannot be made or something else is in its place.
+pub fn create_directory(path: &Path) -> Result<(), DiskError> {
+    std::fs::create_dir_all(path).map_err(|source| DiskError::new("create the directory", path, source))
+}
+
+/// Makes the names in a directory survive power loss.
+///
+/// # Errors
+/// When the directory cannot be opened or the system refuses.
+pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| DiskError::new("sync the directory", path, source))
+}
+
+/// Removes a file or a whole directory; one that is not there is fine.
+///
+/// # Errors
+/// When something stays behind.
+pub fn remove(path: &Path) -> Result<(), DiskError> {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// A kernel lock on a file: freed when dropped, and by the kernel when the process dies. Never needs a manual unlock.
+#[derive(Debug)]
+#[must_use]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits until the lock is free.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub fn wait(path: &Path) -> Result<Self, DiskError> {
+        let file = Self::open(path)?;
+        file.lock().map_err(|source| DiskError::new("lock", path, source))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock, or returns `None` when someone else has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub fn attempt(path: &Path) -> Result<Option<Self>, DiskError> {
+        let file = Self::open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(source)) => Err(DiskError::new("lock", path, source)),
+        }
+    }
+
+    fn open(path: &Path) -> Result<File, DiskError> {
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|source| DiskError::new("open the lock", path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        for durability in [Durability::Crash, Durability::PowerLoss] {
+            replace(&path, b"one", durability).unwrap();
+            replace(&path, b"two", durability).unwrap();
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_free_after_drop() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = Lock::attempt(&path).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::attempt(&path).unwrap().is_none());
+        drop(held);
+        assert!(Lock::attempt(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_error_names_the_path() {
+        let error = replace(Path::new("/nowhere/at/all"), b"", Durability::Crash).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+    }
+}
