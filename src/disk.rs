@@ -66,6 +66,24 @@ pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
         .map_err(|source| DiskError::new("sync the directory", path, source))
 }
 
+/// Makes everything written so far to the file system that holds `path` survive power loss: cheaper than one fsync for
+/// each of many small objects.
+///
+/// # Errors
+/// When the path cannot be opened or the system reports a write that failed.
+pub fn sync_file_system(path: &Path) -> Result<(), DiskError> {
+    let fail = |source| DiskError::new("sync the file system of", path, source);
+    let directory = File::open(path).map_err(fail)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(&directory).map_err(|error| fail(error.into()))?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        directory.sync_all().map_err(fail)?;
+    }
+    Ok(())
+}
+
 /// Removes a file or a whole directory; one that is not there is fine.
 ///
 /// # Errors

@@ -35,19 +35,13 @@ pub enum RunEvent {
         /// Nodes that are finished and stay so.
         finished: usize,
     },
-    /// The node is about to run: this fact is in the journal before its process exists.
+    /// The node is about to run. Its process is noted apart, in `store::processes`, the moment it exists.
     NodeStarted {
         node: String,
         /// 1 for the first try.
         attempt: u32,
         /// Why it was not taken from the cache, in plain words: `never run before`, `src/lib.rs changed`.
         why: String,
-    },
-    /// The node's process exists.
-    NodeProcess {
-        node: String,
-        attempt: u32,
-        process: Process,
     },
     /// An attempt failed and another will follow.
     NodeRetry {
@@ -189,6 +183,8 @@ pub struct NodeFinished {
     /// Content key and quick key, hexadecimal; absent for nodes that are never cached.
     pub key: Option<String>,
     pub quick_key: Option<String>,
+    /// Tree it ran on, hexadecimal; absent when it saw no files or nothing ran.
+    pub base_tree: Option<String>,
     pub result: Option<NodeResult>,
     /// Where its log is: the run and node whose process wrote it, which for a cached node are earlier ones.
     pub log: Option<LogPlace>,

@@ -44,3 +44,4 @@ pub struct ExprError {
     pub expression: String,
     pub reason: String,
 }
+impl Template { pub fn value(&self, _s:&Scope)->Result<Value, ExprError>{ todo!() } }

@@ -1,0 +1,215 @@
+//! The SQLite index: cache entries, durations, memoised merges. Derived from the journals, so a damaged one is set
+//! aside and rebuilt, and what a power loss took from it is read again from them. The only owner of rusqlite's
+//! connection settings.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::cache::{self, Entry};
+use super::{Store, StoreError, journal};
+use crate::event::{Outcome, RunEvent};
+use crate::name::RunId;
+
+/// Raised when a table changes: an index of another format is rebuilt.
+const FORMAT: i64 = 1;
+
+const SCHEMA: &str = "
+create table if not exists entries (
+  key blob primary key, workflow text not null, node text not null, created integer not null,
+  body text not null, sum blob not null) without rowid;
+create index if not exists entries_by_node on entries (workflow, node, created);
+create table if not exists quick (key blob primary key, entry blob not null, heads text) without rowid;
+create table if not exists merges (key blob primary key, result text not null) without rowid;
+create table if not exists durations (
+  workflow text not null, node text not null, recent text not null, primary key (workflow, node)) without rowid;
+create table if not exists indexed (run text primary key, bytes integer not null) without rowid;
+";
+
+/// A connection that may write. Opening it brings the index up to date with the journals.
+///
+/// # Errors
+/// When the index can neither be opened nor rebuilt.
+pub fn open(store: &Store) -> Result<Connection, StoreError> {
+    let path = store.index_path();
+    let connection = match connect(&path) {
+        Ok(connection) => connection,
+        Err(source) if is_damage(&source) => {
+            set_aside(&path)?;
+            connect(&path).map_err(|source| StoreError::Index { path: path.clone(), source })?
+        }
+        Err(source) => return Err(StoreError::Index { path, source }),
+    };
+    catch_up(store, &connection).map_err(|source| StoreError::Index { path, source })?;
+    Ok(connection)
+}
+
+/// A connection that only reads; `None` when there is no index yet. Never writes, not even a missing table.
+///
+/// # Errors
+/// When there is an index that cannot be read.
+pub fn open_to_read(store: &Store) -> Result<Option<Connection>, StoreError> {
+    let path = store.index_path();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags)
+        .and_then(|connection| settle(&connection).map(|()| connection))
+        .map_err(|source| StoreError::Index { path, source })?;
+    Ok(Some(connection))
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    settle(&connection)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A commit survives a killed process; after a power loss `catch_up` reads the journals again.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format != FORMAT {
+        connection.execute_batch(
+            "drop table if exists entries; drop table if exists quick; drop table if exists merges;
+             drop table if exists durations; drop table if exists indexed;",
+        )?;
+        connection.execute_batch(SCHEMA)?;
+        connection.pragma_update(None, "user_version", FORMAT)?;
+    }
+    Ok(connection)
+}
+
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(20))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
+}
+
+fn set_aside(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut from = path.as_os_str().to_owned();
+        from.push(suffix);
+        let mut to = from.clone();
+        to.push(".damaged");
+        match std::fs::rename(&from, &to) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(crate::disk::DiskError::new("set aside", Path::new(&from), source).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads every journal that is longer than what the index has of it.
+fn catch_up(store: &Store, connection: &Connection) -> rusqlite::Result<()> {
+    let known = connection
+        .prepare("select run, bytes from indexed")?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?
+        .collect::<rusqlite::Result<std::collections::HashMap<_, _>>>()?;
+    let Ok(directory) = std::fs::read_dir(store.runs_directory()) else { return Ok(()) };
+    for entry in directory.flatten() {
+        let Some(run) = entry.file_name().to_str().and_then(RunId::parse) else { continue };
+        let path = store.journal(&run);
+        let length = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        if known.get(run.as_str()).is_some_and(|&bytes| bytes >= length as i64) || length == 0 {
+            continue;
+        }
+        // A journal that cannot be read is for `doctor` to report; its results are simply not in the cache.
+        let Ok(journal) = journal::read(&path) else { continue };
+        connection.execute_batch("begin immediate")?;
+        add_journal(connection, &journal)?;
+        set_indexed(connection, &run, length)?;
+        connection.execute_batch("commit")?;
+    }
+    Ok(())
+}
+
+/// How much of a run's journal the index has seen, in bytes.
+pub fn set_indexed(connection: &Connection, run: &RunId, bytes: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("insert into indexed values (?1, ?2) on conflict (run) do update set bytes = ?2")?
+        .execute(params![run.as_str(), bytes as i64])?;
+    Ok(())
+}
+
+fn add_journal(connection: &Connection, journal: &journal::Journal) -> rusqlite::Result<()> {
+    let mut workflow = String::new();
+    for record in &journal.records {
+        match &record.event {
+            RunEvent::RunStarted(started) => workflow.clone_from(&started.workflow),
+            RunEvent::NodeFinished(finished) if finished.outcome == Outcome::Succeeded => {
+                if let Some(saved) = cache::Saved::from_journal(&workflow, record, finished) {
+                    saved.insert(connection)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The median of the recent durations of each node of a workflow, milliseconds.
+pub fn durations(
+    connection: &Connection,
+    workflow: &str,
+) -> rusqlite::Result<std::collections::HashMap<String, u64>> {
+    connection
+        .prepare_cached("select node, recent from durations where workflow = ?1")?
+        .query_map([workflow], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+        .map(|row| row.map(|(node, recent)| (node, median(&numbers(&recent)))))
+        .collect()
+}
+
+/// How many durations are kept for each node.
+const KEPT_DURATIONS: usize = 7;
+
+pub fn add_duration(
+    connection: &Connection,
+    workflow: &str,
+    node: &str,
+    milliseconds: u64,
+) -> rusqlite::Result<()> {
+    let recent: Option<String> = connection
+        .prepare_cached("select recent from durations where workflow = ?1 and node = ?2")?
+        .query_map([workflow, node], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    let mut recent = numbers(recent.as_deref().unwrap_or(""));
+    recent.push(milliseconds);
+    let from = recent.len().saturating_sub(KEPT_DURATIONS);
+    let text = recent[from..].iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+    connection
+        .prepare_cached("insert or replace into durations values (?1, ?2, ?3)")?
+        .execute(params![workflow, node, text])?;
+    Ok(())
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+fn median(numbers: &[u64]) -> u64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+}
+
+/// The newest entry of a node, for explanations.
+pub fn latest(connection: &Connection, workflow: &str, node: &str) -> rusqlite::Result<Option<Entry>> {
+    let body: Option<String> = connection
+        .prepare_cached(
+            "select body from entries where workflow = ?1 and node = ?2 order by created desc limit 1",
+        )?
+        .query_map([workflow, node], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+}
