@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 pub use identity::{HostError, is_alive, process, signal, this_process};
 pub use rustix::process::Signal;
-pub use sweep::sweep;
+pub use sweep::{kill_group, sweep};
 
 /// Bytes, within the limits of our control group where it has any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

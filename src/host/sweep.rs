@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::identity::{hold, stat};
+use super::identity::{hold, is_alive, signal, stat};
+use crate::event::Process;
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,6 +33,21 @@ pub fn sweep(run: &str, node: Option<&str>) -> usize {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
         }
+    }
+}
+
+/// Kills the process group that exactly this process leads, if it still runs, and waits (at most five seconds) until
+/// the leader is gone. Blocks.
+pub fn kill_group(leader: &Process) {
+    let Some(pid) = number(leader.pid).filter(|_| is_alive(leader)) else { return };
+    if rustix::process::getpgid(Some(pid)) == Ok(pid) {
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
+    } else {
+        signal(leader, Signal::KILL).ok();
+    }
+    let started = Instant::now();
+    while is_alive(leader) && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
