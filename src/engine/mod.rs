@@ -5,6 +5,7 @@ pub mod base;
 pub mod collect;
 pub mod dispatcher;
 pub mod finish;
+pub mod foresee;
 pub mod lookup;
 pub mod prepare;
 pub mod setup;
