@@ -1,0 +1,129 @@
+//! Repositories for tests: real git, hermetic, in a temporary directory.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+
+use spb::git::{CommitId, Holder, Lease, LeaseRequest, Pool, Repo, RepoPath, repo};
+
+/// A repository at `<temporary>/home/repo`; its pool goes to `<temporary>/pool`.
+pub struct TestRepo {
+    temporary: tempfile::TempDir,
+    pub path: PathBuf,
+}
+
+impl TestRepo {
+    /// On branch `main`, without commits.
+    pub fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().canonicalize().unwrap().join("home/repo");
+        std::fs::create_dir_all(&path).unwrap();
+        let test = Self { temporary, path };
+        test.git(&["init", "-q", "-b", "main"]);
+        let settings = [
+            ("user.name", "Tester"),
+            ("user.email", "tester@example.org"),
+            ("core.autocrlf", "false"),
+            ("core.excludesFile", "/dev/null"),
+            ("core.attributesFile", "/dev/null"),
+        ];
+        for (name, value) in settings {
+            test.git(&["config", name, value]);
+        }
+        test
+    }
+
+    /// With one commit of these files.
+    pub fn with(files: &[(&str, &str)]) -> Self {
+        let test = Self::new();
+        test.commit("start", files);
+        test
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        git(&self.path, arguments)
+    }
+
+    /// Writes files in the checkout and commits everything there is.
+    pub fn commit(&self, message: &str, files: &[(&str, &str)]) -> CommitId {
+        for (name, content) in files {
+            write(&self.path.join(name), content.as_bytes());
+        }
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self.head()
+    }
+
+    /// A commit on top of `base` that writes (`Some`) and removes (`None`) files; the checkout stays where it is.
+    pub fn commit_on(&self, base: CommitId, files: &[(&str, Option<&str>)]) -> CommitId {
+        let now = self.git(&["rev-parse", "--abbrev-ref", "HEAD"]);
+        self.git(&["checkout", "-q", "--detach", &base.to_string()]);
+        for (name, content) in files {
+            match content {
+                Some(content) => write(&self.path.join(name), content.as_bytes()),
+                None => std::fs::remove_file(self.path.join(name)).unwrap(),
+            }
+        }
+        let commit = self.commit("change", &[]);
+        self.git(&["checkout", "-q", now.trim()]);
+        commit
+    }
+
+    pub fn head(&self) -> CommitId {
+        self.git(&["rev-parse", "HEAD"]).trim().parse().unwrap()
+    }
+
+    pub fn repo_path(&self) -> RepoPath {
+        repo::discover(&self.path).unwrap()
+    }
+
+    pub fn repo(&self) -> Repo {
+        Repo::open(&self.repo_path()).unwrap()
+    }
+
+    pub fn pool_directory(&self) -> PathBuf {
+        self.temporary.path().join("pool")
+    }
+
+    pub fn pool(&self) -> Pool {
+        Pool::open(&self.repo_path(), self.pool_directory()).unwrap()
+    }
+}
+
+/// Runs git with nothing of the caller's configuration, and with fixed dates.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = std::process::Command::new("git")
+        .current_dir(directory)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .env("GIT_AUTHOR_DATE", "2024-01-01T00:00:00Z")
+        .env("GIT_COMMITTER_DATE", "2024-01-01T00:00:00Z")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "test files need no durability")]
+pub fn write(path: &Path, content: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+pub fn holder(node: &str) -> Holder {
+    Holder { run: "20240101-000000-test".into(), node: node.into() }
+}
+
+/// Leases for a node; a sweep is a failure of the test.
+#[track_caller]
+pub fn lease(pool: &Pool, node: &str, commit: CommitId) -> Lease {
+    let holder = holder(node);
+    let sweep = |previous: &Holder| panic!("swept {previous:?}");
+    pool.lease(&LeaseRequest { commit, holder: &holder, prefer: node, sweep: &sweep }).unwrap()
+}
