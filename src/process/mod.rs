@@ -1,5 +1,11 @@
 //! Starts, signals and waits for processes. Knows nothing of nodes or workflows.
 
+mod spawn;
+mod start;
+
+pub use spawn::{Child, Exit, Start, Status};
+pub use start::StartError;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,71 @@
+//! Reads the machine: cores, memory, disk, boot and processes; signals processes whose identity it has checked.
+//! Knows nothing of nodes; of runs only that their processes carry `SPB_RUN` and `SPB_NODE`.
+
+mod identity;
+mod sweep;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+pub use identity::{HostError, is_alive, process, signal, this_process};
+pub use rustix::process::Signal;
+pub use sweep::sweep;
+
+/// Bytes, within the limits of our control group where it has any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub total: u64,
+    /// What can be taken without swapping.
+    pub available: u64,
+}
+
+/// Processor cores that we may use: affinity and control group quota count.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+pub fn memory() -> Memory {
+    let Ok(mut system) = sysinfo::System::new() else { return Memory { total: 0, available: 0 } };
+    system.refresh_memory();
+    let whole = Memory { total: system.total_memory(), available: system.available_memory() };
+    match system.cgroup_limits() {
+        Some(limits) if limits.total_memory > 0 && limits.total_memory < whole.total => {
+            Memory { total: limits.total_memory, available: limits.free_memory.min(whole.available) }
+        }
+        _ => whole,
+    }
+}
+
+/// Bytes that we may still write on the file system of `path`.
+pub fn disk_free(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    stat.f_bavail.checked_mul(stat.f_frsize)
+}
+
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Identity of the machine's current boot.
+pub fn boot_id() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map_or_else(|_| sysinfo::System::boot_time().unwrap_or(0).to_string(), |id| id.trim().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_has_cores_memory_disk_a_name_and_a_boot() {
+        assert!(cores() >= 1);
+        let memory = memory();
+        assert!(memory.available > 0 && memory.available <= memory.total, "{memory:?}");
+        assert!(disk_free(Path::new("/")).is_some());
+        assert_eq!(disk_free(Path::new("/nowhere/at/all")), None);
+        assert!(!hostname().is_empty() && !boot_id().is_empty());
+    }
+}
