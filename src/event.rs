@@ -72,8 +72,10 @@ pub struct RunStarted {
     pub format: u32,
     pub version: String,
     pub workflow: String,
-    /// The workflow file as the user named it. Its text is kept beside the journal.
+    /// The workflow file as the user named it.
     pub file: String,
+    /// BLAKE3 of its text, hexadecimal; the text itself is kept in the store, so that a resume runs the same graph.
+    pub source: String,
     /// Commit that the run starts from, hexadecimal.
     pub base: String,
     /// The revision that named it, such as `HEAD`.

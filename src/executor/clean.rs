@@ -147,6 +147,9 @@ mod tests {
         check("\u{202e}txt", "<U+202E>txt");
         check("\x1b[8mhidden\x1b[5mblink", "hiddenblink");
         check("\x1b[38;5;8mgrey\x1b[m", "\x1b[38;5;8mgrey\x1b[m");
+        check("\x1b[38;2;1;2;3mcolour", "\x1b[38;2;1;2;3mcolour\x1b[0m");
+        check("\x1b[31", "");
+        check("\x1b[31\nnext", "\nnext");
         check("end\x1b", "end␛");
         check("\x1bcreset \x1b(B", "reset ");
         check("\x1bPdevice\nnext", "\nnext");

@@ -10,6 +10,8 @@
 
 use std::future::pending;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -46,6 +48,7 @@ pub async fn run(
         Ok(output) => output,
         Err(error) => return Finished::without_process(Ended::NotStarted(error)),
     };
+    KILLS.known();
     let (child, pipes) = match start(&task) {
         Ok(started) => started,
         Err(error) => return Finished::without_process(Ended::NotStarted(error.to_string())),
@@ -116,8 +119,10 @@ impl<F: FnMut(&str) + Send> Running<F> {
         let escaped = if self.pipes.open() { self.hunt(task).await } else { 0 };
         self.wait_for_group().await;
         let left = self.output.finish();
+        let ended = why.unwrap_or_else(|| ended(&exit));
         Finished {
-            ended: why.unwrap_or_else(|| ended(&exit)),
+            out_of_memory: matches!(ended, Ended::Signalled(9) | Ended::Exited(137)) && KILLS.has_new(),
+            ended,
             duration,
             tail: left.tail,
             truncated: left.truncated,
@@ -160,6 +165,10 @@ impl<F: FnMut(&str) + Send> Running<F> {
         let mut pause = Duration::from_millis(1);
         while self.child.group_remains() && began.elapsed() < GONE {
             tokio::time::sleep(pause).await;
+            // Where nobody reaps orphans (a container without an init), a group of zombies remains for ever.
+            if pause > Duration::from_millis(10) && !host::group_lives(self.child.id()) {
+                break;
+            }
             pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
@@ -177,6 +186,26 @@ fn ended(exit: &std::io::Result<Exit>) -> Ended {
 fn usage(exit: Exit) -> Usage {
     let cpu_ms = u64::try_from(exit.cpu.as_millis()).unwrap_or(u64::MAX);
     Usage { cpu_ms, peak_memory: exit.peak_memory }
+}
+
+/// Kills for want of memory, which the kernel counts but does not attribute.
+struct Kills {
+    /// How many there were when the first task started, and those since that were taken to be of a task of ours.
+    known: OnceLock<AtomicU64>,
+}
+
+static KILLS: Kills = Kills { known: OnceLock::new() };
+
+impl Kills {
+    fn known(&self) -> &AtomicU64 {
+        self.known.get_or_init(|| AtomicU64::new(host::out_of_memory_kills().unwrap_or(u64::MAX)))
+    }
+
+    /// Whether there was one that explains a killed task; it then explains no other.
+    fn has_new(&self) -> bool {
+        let now = host::out_of_memory_kills().unwrap_or(0);
+        self.known().fetch_update(Relaxed, Relaxed, |known| (known < now).then_some(known + 1)).is_ok()
+    }
 }
 
 /// How a task is brought to its end: politely, then by force.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 const REPLACEMENT: &str = "***";
-/// Shortest secret that is masked, characters.
+/// Shortest secret that is masked, characters without the white space around it.
 const SHORTEST: usize = 3;
 
 /// What to mask. Cheap to share, not cheap to make.
@@ -30,6 +30,8 @@ struct Search {
     /// Sorted, to find by binary search whether a text is the beginning of one.
     patterns: Vec<Vec<u8>>,
     longest: usize,
+    /// Whether a byte begins a pattern: spares most searches.
+    begins: [bool; 256],
 }
 
 impl Mask {
@@ -37,7 +39,7 @@ impl Mask {
         let mut patterns = std::collections::BTreeSet::new();
         let mut unmasked = Vec::new();
         for (name, value) in secrets {
-            if String::from_utf8_lossy(value.as_ref()).chars().count() < SHORTEST {
+            if String::from_utf8_lossy(value.as_ref().trim_ascii()).chars().count() < SHORTEST {
                 unmasked.push(name.into());
             } else {
                 spellings::add(value.as_ref(), &mut patterns);
@@ -80,11 +82,13 @@ impl Search {
     /// `patterns` are sorted.
     fn new(patterns: Vec<Vec<u8>>) -> Option<Self> {
         let longest = patterns.iter().map(Vec::len).max()?;
+        let mut begins = [false; 256];
+        patterns.iter().for_each(|pattern| begins[usize::from(pattern[0])] = true);
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(&patterns)
             .expect("the patterns are few, far below the automaton's limit of states");
-        Some(Self { automaton, patterns, longest })
+        Some(Self { automaton, patterns, longest, begins })
     }
 
     /// Masks the matches that begin before `limit`; returns where the unwritten rest begins.
@@ -105,7 +109,8 @@ impl Search {
     /// Where the first tail begins, at or after `from`, that more bytes could turn into a (longer) match.
     fn undecided(&self, bytes: &[u8], from: usize) -> usize {
         let first = from.max(bytes.len().saturating_sub(self.longest - 1));
-        (first..bytes.len()).find(|at| self.begins_pattern(&bytes[*at..])).unwrap_or(bytes.len())
+        let begins = |at: &usize| self.begins[usize::from(bytes[*at])] && self.begins_pattern(&bytes[*at..]);
+        (first..bytes.len()).find(begins).unwrap_or(bytes.len())
     }
 
     fn begins_pattern(&self, text: &[u8]) -> bool {

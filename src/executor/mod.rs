@@ -81,6 +81,8 @@ pub struct Finished {
     pub stdout_error: Option<String>,
     /// Processes that left the task's session and were found holding its output; they were killed.
     pub escaped: usize,
+    /// It was killed, and the kernel has killed something for want of memory meanwhile: most likely this.
+    pub out_of_memory: bool,
     pub usage: Usage,
 }
 
@@ -98,6 +100,7 @@ impl Finished {
             log_error: None,
             stdout_error: None,
             escaped: 0,
+            out_of_memory: false,
             usage: Usage::default(),
         }
     }

@@ -101,6 +101,18 @@ impl Lease {
         Ok(Captured { tree, head: head.filter(|head| *head != self.commit) })
     }
 
+    /// Brings the slot back to the commit of the lease: what an attempt left is gone, ignored files stay.
+    ///
+    /// # Errors
+    /// When git or the disk fails.
+    pub fn reset(&mut self) -> Result<(), GitError> {
+        self.admin = match self.pool.admin(&self.slot) {
+            Some(admin) => bring(&self.pool, &self.slot, admin, self.commit)?,
+            None => fresh(&self.pool, &self.slot, self.commit)?,
+        };
+        Ok(())
+    }
+
     /// Gives the slot back. What the node left in it is cleared when it is leased again.
     ///
     /// # Errors

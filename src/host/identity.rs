@@ -74,8 +74,12 @@ pub(super) struct Stat {
 
 #[cfg(target_os = "linux")]
 pub(super) fn stat(pid: u32) -> Option<Stat> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse(&text)
+    use std::io::Read;
+    // It fits: a name of 64 bytes at most and fifty numbers. One read gives all.
+    let mut text = [0; 1024];
+    let length =
+        std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut text)).ok()?;
+    parse(&text[..length])
 }
 
 /// `pid (name) state parent group ...`, start time is field 22. The name may hold anything, `)` too.
@@ -96,7 +100,7 @@ fn parse(text: &[u8]) -> Option<Stat> {
 pub(super) fn stat(pid: u32) -> Option<Stat> {
     use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
     let id = sysinfo::Pid::from_u32(pid);
-    let mut system = System::new();
+    let mut system = System::new().ok()?;
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[id]), true, ProcessRefreshKind::nothing());
     let process = system.process(id)?;
     let group = Pid::from_raw(pid as i32).and_then(|pid| rustix::process::getpgid(Some(pid)).ok());

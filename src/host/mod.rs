@@ -2,38 +2,20 @@
 //! Knows nothing of nodes; of runs only that their processes carry `SPB_RUN` and `SPB_NODE`.
 
 mod identity;
+mod memory;
 mod sweep;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
 pub use identity::{HostError, is_alive, process, signal, this_process};
+pub use memory::{Memory, memory, out_of_memory_kills};
 pub use rustix::process::Signal;
-pub use sweep::sweep;
-
-/// Bytes, within the limits of our control group where it has any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    pub total: u64,
-    /// What can be taken without swapping.
-    pub available: u64,
-}
+pub use sweep::{group_lives, kill_group, sweep};
 
 /// Processor cores that we may use: affinity and control group quota count.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-pub fn memory() -> Memory {
-    let Ok(mut system) = sysinfo::System::new() else { return Memory { total: 0, available: 0 } };
-    system.refresh_memory();
-    let whole = Memory { total: system.total_memory(), available: system.available_memory() };
-    match system.cgroup_limits() {
-        Some(limits) if limits.total_memory > 0 && limits.total_memory < whole.total => {
-            Memory { total: limits.total_memory, available: limits.free_memory.min(whole.available) }
-        }
-        _ => whole,
-    }
 }
 
 /// Bytes that we may still write on the file system of `path`.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::identity::{hold, stat};
+use super::identity::{hold, is_alive, signal, stat};
+use crate::event::Process;
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,19 +36,43 @@ pub fn sweep(run: &str, node: Option<&str>) -> usize {
     }
 }
 
+/// Kills the process group that exactly this process leads, if it still runs, and waits (at most five seconds) until
+/// the leader is gone. Blocks.
+pub fn kill_group(leader: &Process) {
+    let Some(pid) = number(leader.pid).filter(|_| is_alive(leader)) else { return };
+    if rustix::process::getpgid(Some(pid)) == Ok(pid) {
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
+    } else {
+        signal(leader, Signal::KILL).ok();
+    }
+    let started = Instant::now();
+    while is_alive(leader) && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn marks(run: &str, node: Option<&str>) -> Vec<Vec<u8>> {
     let mut marks = vec![format!("SPB_RUN={run}").into_bytes()];
     marks.extend(node.map(|node| format!("SPB_NODE={node}").into_bytes()));
     marks
 }
 
+/// Whether a process group has a member that still runs; a zombie that nobody has reaped does not.
+pub fn group_lives(group: u32) -> bool {
+    processes().any(|pid| stat(pid).is_some_and(|stat| stat.group == group && !stat.ended))
+}
+
 /// Signals what matches; returns how many live ones there were.
 fn kill_matching(marks: &[Vec<u8>], spared: &HashSet<u32>, found: &mut HashSet<u32>) -> usize {
     let mut living = 0;
+    let mut environment = Vec::new();
     for pid in processes().filter(|pid| !spared.contains(pid)) {
-        // Held before it is looked at: what is signalled is what was looked at.
+        if !matches(pid, marks, &mut environment) {
+            continue;
+        }
+        // Held, then looked at again: what is signalled is what was looked at, whoever gets the id later.
         let Some(send) = number(pid).and_then(hold) else { continue };
-        if !matches(pid, marks) {
+        if !is_ours(pid) || !matches(pid, marks, &mut environment) {
             continue;
         }
         living += 1;
@@ -63,7 +88,7 @@ fn kill_group_of(pid: u32, marks: &[Vec<u8>], spared: &HashSet<u32>) {
     let ours = rustix::process::getpgrp().as_raw_nonzero().get().unsigned_abs();
     if group != ours
         && !spared.contains(&group)
-        && matches(group, marks)
+        && matches(group, marks, &mut Vec::new())
         && let Some(group) = number(group)
     {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
@@ -85,36 +110,54 @@ fn ourselves_and_ancestors() -> HashSet<u32> {
 
 #[cfg(target_os = "linux")]
 fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether it runs as our user: as root we can read the environment of everyone.
+#[cfg(target_os = "linux")]
+fn is_ours(pid: u32) -> bool {
     use std::os::unix::fs::MetadataExt;
     let user = rustix::process::geteuid().as_raw();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry)))
-        .filter(move |(_, entry)| entry.metadata().is_ok_and(|meta| meta.uid() == user))
-        .map(|(pid, _)| pid)
+    std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == user)
 }
 
 /// Whether each mark is one whole variable of the process's environment. A zombie has none.
 #[cfg(target_os = "linux")]
-fn matches(pid: u32, marks: &[Vec<u8>]) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-    marks.iter().all(|mark| environment.split(|byte| *byte == 0).any(|variable| variable == mark))
+fn matches(pid: u32, marks: &[Vec<u8>], environment: &mut Vec<u8>) -> bool {
+    use std::io::Read;
+    environment.clear();
+    let read = std::fs::File::open(format!("/proc/{pid}/environ"))
+        .and_then(|mut file| file.read_to_end(environment));
+    read.is_ok()
+        && marks.iter().all(|mark| environment.split(|byte| *byte == 0).any(|variable| variable == mark))
 }
 
 #[cfg(not(target_os = "linux"))]
 fn processes() -> impl Iterator<Item = u32> {
     use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
-    let mut system = System::new();
+    let Ok(mut system) = System::new() else { return Vec::new().into_iter() };
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
     system.processes().keys().map(|pid| pid.as_u32()).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn matches(pid: u32, marks: &[Vec<u8>]) -> bool {
+fn is_ours(pid: u32) -> bool {
+    use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+    let id = sysinfo::Pid::from_u32(pid);
+    let Ok(mut system) = System::new() else { return false };
+    let kind = ProcessRefreshKind::nothing().with_user(UpdateKind::Always);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[id]), true, kind);
+    let user = system.process(id).and_then(|process| process.effective_user_id().or(process.user_id()));
+    user.is_some_and(|user| **user == rustix::process::geteuid().as_raw())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn matches(pid: u32, marks: &[Vec<u8>], _: &mut Vec<u8>) -> bool {
     use std::os::unix::ffi::OsStrExt;
     use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
     let id = sysinfo::Pid::from_u32(pid);
-    let mut system = System::new();
+    let Ok(mut system) = System::new() else { return false };
     let kind = ProcessRefreshKind::nothing().with_environ(UpdateKind::Always);
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[id]), true, kind);
     system.process(id).is_some_and(|process| {

@@ -13,10 +13,7 @@ use crate::workflow::model::{Axis, Node, Reference, Workflow};
 pub const MAX_INSTANCES: usize = 250_000;
 
 /// All instances of a workflow, in file order.
-pub fn instances(
-    workflow: &Workflow,
-    inputs: &IndexMap<String, Value>,
-) -> Result<Vec<Instance>, PlanError> {
+pub fn instances(workflow: &Workflow, inputs: &IndexMap<String, Value>) -> Result<Vec<Instance>, PlanError> {
     let mut scope = Scope::default();
     scope.names.insert("inputs".to_owned(), Value::Object(inputs.clone().into_iter().collect()));
     let mut combinations = Vec::with_capacity(workflow.nodes.len());

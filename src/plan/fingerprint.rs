@@ -96,11 +96,8 @@ impl Manifest {
     /// The form that is kept, with the digest of the files read when there are any.
     pub fn stored(&self, reads: Option<Digest>) -> StoredManifest {
         let short = |digest: Digest| digest.to_hex()[..16].to_owned();
-        let mut items: Vec<_> = self
-            .items
-            .iter()
-            .map(|item| (item.what.clone(), short(Digest::of_bytes(&item.value))))
-            .collect();
+        let mut items: Vec<_> =
+            self.items.iter().map(|item| (item.what.clone(), short(Digest::of_bytes(&item.value)))).collect();
         items.extend(reads.map(|reads| (READS.to_owned(), short(reads))));
         StoredManifest { items }
     }

@@ -178,8 +178,8 @@ fn topological(
     match petgraph::algo::toposort(graph, None) {
         Ok(order) => Ok(order.into_iter().map(NodeIndex::index).collect()),
         Err(at) => {
-            let path = cycle::first_path(workflow)
-                .unwrap_or_else(|| instances[at.node_id().index()].id.clone());
+            let path =
+                cycle::first_path(workflow).unwrap_or_else(|| instances[at.node_id().index()].id.clone());
             Err(PlanError::Cycle(path))
         }
     }
@@ -240,11 +240,7 @@ fn select(
     Ok(result)
 }
 
-fn named_instances(
-    workflow: &Workflow,
-    instances: &[Instance],
-    name: &str,
-) -> Result<Vec<usize>, PlanError> {
+fn named_instances(workflow: &Workflow, instances: &[Instance], name: &str) -> Result<Vec<usize>, PlanError> {
     let found: Vec<usize> = instances
         .iter()
         .enumerate()

@@ -7,11 +7,14 @@
 //! being stopped for ever.
 
 use std::ffi::{CString, OsString, c_char};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -62,7 +65,7 @@ enum ExitNotice {
     /// Linux: readable when the process has ended.
     Pidfd(AsyncFd<OwnedFd>),
     /// No pidfd here, or no file descriptor left for one: a thread waits.
-    Thread(Option<tokio::task::JoinHandle<()>>),
+    Thread(tokio::task::JoinHandle<()>),
 }
 
 impl Child {
@@ -72,10 +75,10 @@ impl Child {
     /// [`StartError`] says in plain words what is wrong and what to do.
     pub fn start(start: &Start<'_>) -> Result<Self, StartError> {
         let program = find_program(start)?;
-        let pid = spawn(&program, start).map_err(|error| StartError::explain(error, &program, start))?;
-        let mut child = Self { pid, reaped: false, exit: ExitNotice::Thread(None) };
-        child.exit = exit_notice(pid);
-        Ok(child)
+        keep_children_waitable();
+        let pid =
+            spawn_patiently(&program, start).map_err(|error| StartError::explain(error, &program, start))?;
+        Ok(Self { pid, reaped: false, exit: exit_notice(pid) })
     }
 
     pub fn id(&self) -> u32 {
@@ -92,11 +95,11 @@ impl Child {
 
     /// Waits until the leader has ended. It stays unreaped, so its id cannot be given to a stranger.
     pub async fn ended(&mut self) {
-        match &mut self.exit {
-            ExitNotice::Pidfd(pidfd) => drop(pidfd.readable().await),
-            ExitNotice::Thread(Some(waiting)) => drop(waiting.await),
-            ExitNotice::Thread(None) => {}
-        }
+        poll_fn(|context| match &mut self.exit {
+            ExitNotice::Pidfd(pidfd) => pidfd.poll_read_ready(context).map(|_| ()),
+            ExitNotice::Thread(waiting) => Pin::new(waiting).poll(context).map(|_| ()),
+        })
+        .await;
     }
 
     /// Takes the exit status; blocks when the process has not ended.
@@ -132,17 +135,49 @@ fn exit_notice(pid: Pid) -> ExitNotice {
     {
         return ExitNotice::Pidfd(pidfd);
     }
-    ExitNotice::Thread(Some(tokio::task::spawn_blocking(move || {
+    ExitNotice::Thread(tokio::task::spawn_blocking(move || {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-    })))
+    }))
 }
 
 #[cfg(target_os = "linux")]
 const OWN_SESSION: libc::c_short = libc::POSIX_SPAWN_SETSID;
 #[cfg(not(target_os = "linux"))]
 const OWN_SESSION: libc::c_short = libc::POSIX_SPAWN_SETPGROUP as libc::c_short;
+
+/// A parent may have left us `SIGCHLD` ignored: the kernel would then reap our children, and how they ended be lost.
+fn keep_children_waitable() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: reads one disposition and, if it is "ignore", sets the default; no handler is replaced.
+        unsafe {
+            let read = libc::sigaction(libc::SIGCHLD, std::ptr::null(), current.as_mut_ptr());
+            if read == 0 && current.assume_init().sa_sigaction == libc::SIG_IGN {
+                libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+            }
+        }
+    });
+}
+
+/// A program that was just written may still be open for writing in another child that has not reached its `exec`:
+/// that is over in a moment.
+fn spawn_patiently(program: &Path, start: &Start<'_>) -> io::Result<Pid> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match spawn(program, start) {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && pause < MOST_PATIENT => {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+const MOST_PATIENT: Duration = Duration::from_millis(50);
 
 fn spawn(program: &Path, start: &Start<'_>) -> io::Result<Pid> {
     let program = CString::new(program.as_os_str().as_bytes())?;
@@ -202,7 +237,8 @@ impl Drop for Actions {
     }
 }
 
-/// Own session, no blocked signals, and the default action for `SIGPIPE`, which Rust programs ignore.
+/// Own session, no blocked signals, and the default action for those that we, or who started us, may ignore: Rust
+/// programs ignore `SIGPIPE`, `nohup` hangups, and a shell without job control interrupts.
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
@@ -218,13 +254,20 @@ impl Attributes {
             let raw = &raw mut this.0;
             libc::sigemptyset(signals.as_mut_ptr());
             check(libc::posix_spawnattr_setsigmask(raw, signals.as_ptr()))?;
-            libc::sigaddset(signals.as_mut_ptr(), libc::SIGPIPE);
+            for signal in RESET {
+                libc::sigaddset(signals.as_mut_ptr(), signal);
+            }
             check(libc::posix_spawnattr_setsigdefault(raw, signals.as_ptr()))?;
             check(libc::posix_spawnattr_setflags(raw, flags))?;
             Ok(this)
         }
     }
 }
+
+const RESET: [i32; 12] = {
+    use libc::*;
+    [SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU]
+};
 
 impl Drop for Attributes {
     fn drop(&mut self) {

@@ -18,12 +18,17 @@ pub enum StartError {
     NotInPath { program: String, path: String },
     #[error("program `{}` does not exist", .0.display())]
     NoProgram(PathBuf),
-    #[error("`{}` is not executable: `chmod +x` it, or run it through its interpreter", .0.display())]
+    #[error(
+        "`{}` may not be executed: `chmod +x` it, run it through its interpreter, or look for `noexec` on its file system",
+        .0.display()
+    )]
     NotExecutable(PathBuf),
     #[error("`{}` is a directory, not a program", .0.display())]
     IsDirectory(PathBuf),
     #[error("`{}` asks for the interpreter `{interpreter}`, which does not exist", program.display())]
     NoInterpreter { program: PathBuf, interpreter: String },
+    #[error("`{}` needs a dynamic loader that does not exist: it was built for another system", .0.display())]
+    NoLoader(PathBuf),
     #[error(
         "`{}` is not a program for this machine: wrong architecture, damaged, or a script without a `#!` line",
         .0.display()
@@ -92,8 +97,9 @@ impl StartError {
             Some(libc::E2BIG) => too_long(start),
             Some(libc::ENOEXEC) => Self::Format(program),
             Some(libc::ETXTBSY) => Self::Busy(program),
-            Some(libc::ENOENT) => match interpreter(&absolute(&program, start.directory)) {
+            Some(libc::ENOENT) => match interpreter(&start.directory.join(&program)) {
                 Some(interpreter) => Self::NoInterpreter { program, interpreter },
+                None if start.directory.join(&program).exists() => Self::NoLoader(program),
                 None => Self::NoProgram(program),
             },
             Some(libc::EACCES) => Self::NotExecutable(program),
@@ -102,7 +108,8 @@ impl StartError {
     }
 }
 
-/// The program of `start`: as given when it has a `/`, else from the `PATH` of its environment.
+/// The program of `start`: as given when it has a `/`, else from the `PATH` of its environment. A relative one is
+/// relative to the working directory, which the child enters before it looks for it.
 pub(super) fn find_program(start: &Start<'_>) -> Result<PathBuf, StartError> {
     let program = start.argv.first().filter(|program| !program.is_empty()).ok_or(StartError::Empty)?;
     if program.as_bytes().contains(&b'/') {
@@ -112,7 +119,7 @@ pub(super) fn find_program(start: &Start<'_>) -> Result<PathBuf, StartError> {
     let path = path.unwrap_or(OsStr::new("/usr/bin:/bin"));
     let mut refused = None;
     for folder in std::env::split_paths(path) {
-        let candidate = start.directory.join(folder).join(program);
+        let candidate = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder }.join(program);
         match executable(&candidate, start.directory) {
             Ok(()) => return Ok(candidate),
             Err(error @ StartError::NotExecutable(_)) => refused = refused.or(Some(error)),
@@ -126,7 +133,7 @@ pub(super) fn find_program(start: &Start<'_>) -> Result<PathBuf, StartError> {
 }
 
 fn executable(program: &Path, directory: &Path) -> Result<(), StartError> {
-    let place = absolute(program, directory);
+    let place = directory.join(program);
     match rustix::fs::access(&place, rustix::fs::Access::EXEC_OK) {
         Ok(()) if place.is_dir() => Err(StartError::IsDirectory(program.to_owned())),
         Ok(()) => Ok(()),
@@ -138,10 +145,6 @@ fn executable(program: &Path, directory: &Path) -> Result<(), StartError> {
             None => StartError::NoProgram(program.to_owned()),
         }),
     }
-}
-
-fn absolute(program: &Path, directory: &Path) -> PathBuf {
-    directory.join(program)
 }
 
 fn directory_problem(directory: &Path) -> Option<StartError> {

@@ -127,8 +127,7 @@ fn decode(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(S
 /// Makes the folders between the workspace and a file; one that is a link or a file is replaced by a folder, so that
 /// nothing is written outside.
 fn make_real_directories(workspace: &Path, parent: &Path, name: &str) -> Result<(), ArtifactError> {
-    let relative =
-        parent.strip_prefix(workspace).map_err(|_| ArtifactError::Escapes(name.to_owned()))?;
+    let relative = parent.strip_prefix(workspace).map_err(|_| ArtifactError::Escapes(name.to_owned()))?;
     let mut at = workspace.to_owned();
     for part in relative.components() {
         at.push(part);

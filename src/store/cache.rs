@@ -95,8 +95,7 @@ impl Cache {
     /// Looks under the key over content. `oldest` is the earliest acceptable creation, milliseconds since the epoch.
     pub fn content(&self, key: Digest, quick_key: Digest, oldest: i64) -> rusqlite::Result<Lookup> {
         let right = Right { key, quick_key };
-        let mut statement =
-            self.connection.prepare_cached("select body, sum from entries where key = ?1")?;
+        let mut statement = self.connection.prepare_cached("select body, sum from entries where key = ?1")?;
         let mut rows = statement.query([key.as_bytes().as_slice()])?;
         let Some(row) = rows.next()? else { return Ok(Lookup::Miss(right)) };
         Ok(match whole(row)? {
@@ -213,9 +212,11 @@ pub fn add_quick(
     key: Digest,
     commit: Option<&str>,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("insert or replace into quick values (?1, ?2, ?3)")?
-        .execute(params![quick_key.as_bytes().as_slice(), key.as_bytes().as_slice(), commit])?;
+    connection.prepare_cached("insert or replace into quick values (?1, ?2, ?3)")?.execute(params![
+        quick_key.as_bytes().as_slice(),
+        key.as_bytes().as_slice(),
+        commit
+    ])?;
     Ok(())
 }
 

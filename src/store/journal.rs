@@ -50,9 +50,9 @@ pub fn decode(line: &str) -> Result<Record, String> {
         serde_json::from_str(&format!("{body}}}")).map_err(|error| error.to_string())?;
     let run = object.shift_remove("run").and_then(|run| RunId::parse(run.as_str()?)).ok_or("no run id")?;
     let seq = object.shift_remove("seq").and_then(|seq| seq.as_u64()).ok_or("no sequence number")?;
-    let time = object.shift_remove("time").and_then(|time| time.as_str().map(str::to_owned)).ok_or("no time")?;
-    let event: RunEvent =
-        serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())?;
+    let time =
+        object.shift_remove("time").and_then(|time| time.as_str().map(str::to_owned)).ok_or("no time")?;
+    let event: RunEvent = serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())?;
     Ok(Record { run, seq, time, event })
 }
 
@@ -118,11 +118,9 @@ fn followed_by_a_record(rest: &[u8]) -> bool {
 
 fn refuse_newer(path: &Path, record: &Record) -> Result<(), StoreError> {
     match &record.event {
-        RunEvent::RunStarted(started) if started.format > event::FORMAT => Err(StoreError::Newer {
-            path: path.to_owned(),
-            found: started.format,
-            known: event::FORMAT,
-        }),
+        RunEvent::RunStarted(started) if started.format > event::FORMAT => {
+            Err(StoreError::Newer { path: path.to_owned(), found: started.format, known: event::FORMAT })
+        }
         _ => Ok(()),
     }
 }

@@ -94,9 +94,13 @@ impl Store {
         self.run_directory(run).join("journal.ndjson")
     }
 
-    /// The text of the workflow that the run was started with.
-    pub fn workflow_copy(&self, run: &RunId) -> PathBuf {
-        self.run_directory(run).join("workflow.yaml")
+    pub fn workflows_directory(&self) -> PathBuf {
+        self.root.join("workflows")
+    }
+
+    /// The text of a workflow that a run was started with, by its BLAKE3.
+    pub fn workflow_copy(&self, digest: &str) -> PathBuf {
+        self.workflows_directory().join(format!("{digest}.yaml"))
     }
 
     /// Held by the engine of a run for as long as it lives.

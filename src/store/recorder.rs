@@ -53,8 +53,7 @@ impl JournalFile {
     /// When the file cannot be opened or cut.
     pub fn open(run: RunId, path: &Path, whole: u64, seq: u64) -> Result<Self, StoreError> {
         let fail = |source| DiskError::new("open the journal", path, source);
-        let file =
-            OpenOptions::new().create(true).append(true).open(path).map_err(fail)?;
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(fail)?;
         if file.metadata().map_err(fail)?.len() > whole {
             file.set_len(whole).map_err(fail)?;
         }
@@ -226,6 +225,12 @@ fn append(journal: &mut JournalFile, text: &str) -> Result<(), StoreError> {
         // Half a batch must not be taken for facts by the next reader: nobody was told of any of it.
         drop(journal.file.set_len(journal.length));
         return Err(fail(source).into());
+    }
+    if journal.length == 0 {
+        // The names of a new journal and of its folder must survive as well.
+        let directory = journal.path.parent().unwrap_or(Path::new("."));
+        crate::disk::sync_directory(directory)?;
+        crate::disk::sync_directory(directory.parent().unwrap_or(Path::new(".")))?;
     }
     journal.length += text.len() as u64;
     Ok(())

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 
 use super::{Store, StoreError, journal};
-use crate::event::{
-    Engine, NodeFinished, NodeSummary, Outcome, Record, RunEvent, RunFinished, RunStarted,
-};
+use crate::event::{Engine, NodeFinished, NodeSummary, Outcome, Record, RunEvent, RunFinished, RunStarted};
 use crate::host;
 use crate::name::RunId;
 

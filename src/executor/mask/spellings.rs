@@ -60,25 +60,29 @@ fn add_base64(secret: &[u8], patterns: &mut Patterns) {
     }
 }
 
-/// The sets that programs leave as they are differ: RFC 3986, with `/`, `encodeURIComponent`, forms.
+/// The sets that programs leave as they are differ: RFC 3986, the same with `/`, `encodeURIComponent`, `encodeURI`,
+/// forms.
 fn add_percent(secret: &[u8], patterns: &mut Patterns) {
-    for kept in ["-._~", "-._~/", "-._~!'()*", "-._*"] {
-        let mut upper = String::new();
-        let mut lower = String::new();
-        for byte in secret {
-            if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte) {
-                upper.push(char::from(*byte));
-                lower.push(char::from(*byte));
-            } else {
-                // Writing to a string cannot fail.
-                let _ = write!(upper, "%{byte:02X}");
-                let _ = write!(lower, "%{byte:02x}");
-            }
+    for kept in ["-._~", "-._~/", "-._~!'()*", "-._~!'()*;,/?:@&=+$#", "-._*"] {
+        for digits in [b"0123456789ABCDEF", b"0123456789abcdef"] {
+            let encoded = percent(secret, kept, digits);
+            patterns.insert(encoded.replace("%20", "+").into_bytes());
+            patterns.insert(encoded.into_bytes());
         }
-        patterns.insert(upper.replace("%20", "+").into_bytes());
-        patterns.insert(upper.into_bytes());
-        patterns.insert(lower.into_bytes());
     }
+}
+
+fn percent(secret: &[u8], kept: &str, digits: &[u8; 16]) -> String {
+    let mut encoded = String::new();
+    for byte in secret {
+        if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte) {
+            encoded.push(char::from(*byte));
+        } else {
+            let digit = |value: u8| char::from(digits[usize::from(value)]);
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    encoded
 }
 
 fn add_hexadecimal(secret: &[u8], patterns: &mut Patterns) {

@@ -1,0 +1,154 @@
+//! Directories a node works in: a leased slot, an empty directory, or the user's checkout; and its `$SPB_OUT`.
+//! Scratch rooms are used again when a node left them empty, because making directories is most of what they cost.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::disk::{self, DiskError, Lock};
+use crate::git::lease::Lease;
+
+/// Where one node works.
+#[derive(Debug)]
+pub enum Place {
+    Slot(Lease),
+    /// The room's own empty directory.
+    Scratch,
+    /// The user's checkout, with the lock that keeps other spb processes away.
+    Repo {
+        path: PathBuf,
+        _lock: Lock,
+    },
+}
+
+/// A node's place and its room for outputs.
+#[derive(Debug)]
+pub struct Workspace {
+    pub place: Place,
+    pub room: Room,
+}
+
+impl Workspace {
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::Slot(lease) => lease.path(),
+            Place::Scratch => &self.room.work,
+            Place::Repo { path, .. } => path,
+        }
+    }
+}
+
+/// A small directory of its own for one running node: `work` (scratch), `out` (`$SPB_OUT`), `output` (`$SPB_OUTPUT`).
+#[derive(Debug)]
+pub struct Room {
+    root: PathBuf,
+    pub work: PathBuf,
+    pub out: PathBuf,
+    pub output: PathBuf,
+    pub stdout: PathBuf,
+}
+
+/// Hands out rooms under one directory of this process.
+#[derive(Debug)]
+pub struct Rooms {
+    directory: PathBuf,
+    /// Only rooms known to be empty; the one thing that units hand back and forth.
+    free: Mutex<Free>,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    rooms: Vec<Room>,
+    made: usize,
+}
+
+impl Rooms {
+    /// `directory` is this process's own and may be removed with everything in it.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, free: Mutex::new(Free::default()) }
+    }
+
+    /// # Errors
+    /// When a directory cannot be made.
+    pub fn take(&self) -> Result<Room, DiskError> {
+        let number = {
+            let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(room) = free.rooms.pop() {
+                return Ok(room);
+            }
+            free.made += 1;
+            free.made
+        };
+        let root = self.directory.join(number.to_string());
+        let room = Room {
+            work: root.join("work"),
+            out: root.join("out"),
+            output: root.join("output"),
+            stdout: root.join("stdout"),
+            root,
+        };
+        disk::create_directory(&room.work)?;
+        disk::create_directory(&room.out)?;
+        Ok(room)
+    }
+
+    /// Takes a room back. One that cannot be emptied is left for the end and not used again.
+    pub fn give_back(&self, room: Room) {
+        if room.clear().is_ok() {
+            self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).rooms.push(room);
+        }
+    }
+
+    /// Removes all rooms.
+    pub fn remove(&self) {
+        make_removable(&self.directory);
+        disk::remove(&self.directory).ok();
+    }
+}
+
+impl Room {
+    /// Empties it; cheap when nothing is in it.
+    pub fn clear(&self) -> Result<(), DiskError> {
+        for directory in [&self.work, &self.out] {
+            let mut entries = match std::fs::read_dir(directory) {
+                Ok(entries) => entries,
+                Err(_) => {
+                    disk::create_directory(directory)?;
+                    continue;
+                }
+            };
+            if entries.next().is_some() {
+                make_removable(directory);
+                disk::remove(directory)?;
+                disk::create_directory(directory)?;
+            }
+        }
+        for file in [&self.output, &self.stdout] {
+            // One call: a node that wrote nothing has no such file.
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => disk::remove(file)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Gives back the permissions that a node took from its own directories, so that they can be removed.
+fn make_removable(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        let Ok(meta) = std::fs::symlink_metadata(&directory) else { continue };
+        if meta.permissions().mode() & 0o700 != 0o700 {
+            std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).ok();
+        }
+        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        open.extend(
+            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()),
+        );
+    }
+}
