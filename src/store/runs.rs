@@ -109,7 +109,8 @@ impl RunView {
         ended.filter(|&outcome| matches(outcome)).count()
     }
 
-    fn new(record: &Record, started: &RunStarted) -> Self {
+    /// A run of which only the beginning is known.
+    pub fn new(record: &Record, started: &RunStarted) -> Self {
         let node = |summary: &NodeSummary| {
             let view = NodeView {
                 summary: summary.clone(),
@@ -135,7 +136,8 @@ impl RunView {
         }
     }
 
-    fn apply(&mut self, record: &Record) {
+    /// Takes the next record in.
+    pub fn apply(&mut self, record: &Record) {
         self.seq = record.seq;
         self.last.clone_from(&record.time);
         match &record.event {

@@ -1,0 +1,193 @@
+//! The display on a terminal: what ended scrolls by, what runs stays below with its time and its last line. The only
+//! owner of indicatif. Draws to standard error, a few times a second at most.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::lines::{self, Marks};
+use super::{Runs, Sink, style, text};
+use crate::event::{LiveEvent, Outcome, RunEvent};
+use crate::name::RunId;
+use crate::store::recorder::Notice;
+
+/// Least time between two drawings.
+const FRAME: Duration = Duration::from_millis(100);
+/// Most running nodes that are shown; the rest is counted.
+const SHOWN: usize = 12;
+/// Cached nodes of larger runs are counted only.
+const SMALL: usize = 50;
+
+/// Draws the progress of all runs.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    marks: Marks,
+    running: IndexMap<(RunId, String), Running>,
+    /// Lines that wait to scroll by.
+    ended: String,
+    drawn: Option<Instant>,
+    began: Instant,
+    totals: HashMap<RunId, Totals>,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Instant,
+    line: String,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    ended: usize,
+    cached: usize,
+    failed: usize,
+}
+
+impl Progress {
+    /// `utf8`: the terminal shows ticks and crosses.
+    pub fn new(utf8: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(60));
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is valid"));
+        Self {
+            bar,
+            marks: if utf8 { Marks::Ticks } else { Marks::Words },
+            running: IndexMap::new(),
+            ended: String::new(),
+            drawn: None,
+            began: Instant::now(),
+            totals: HashMap::new(),
+        }
+    }
+
+    fn fact(&mut self, record: &crate::event::Record, runs: &Runs) {
+        match &record.event {
+            RunEvent::NodeStarted { node, .. } => {
+                let running = Running { since: Instant::now(), line: String::new() };
+                self.running.insert((record.run.clone(), node.clone()), running);
+                return;
+            }
+            RunEvent::NodeFinished(finished) => {
+                self.running.shift_remove(&(record.run.clone(), finished.node.clone()));
+                let totals = self.totals.entry(record.run.clone()).or_default();
+                totals.ended += 1;
+                totals.cached += usize::from(finished.outcome == Outcome::Cached);
+                totals.failed += usize::from(finished.outcome.is_failure());
+                let is_large = runs.get(&record.run).is_some_and(|view| view.nodes.len() > SMALL);
+                if is_large && matches!(finished.outcome, Outcome::Cached | Outcome::Skipped) {
+                    return;
+                }
+            }
+            RunEvent::RunResumed { finished, .. } => {
+                self.totals.entry(record.run.clone()).or_default().ended = *finished;
+            }
+            RunEvent::NodeRetry { node, .. } => {
+                self.running.shift_remove(&(record.run.clone(), node.clone()));
+            }
+            RunEvent::RunStarted(_)
+            | RunEvent::StageFinished { .. }
+            | RunEvent::Warning { .. }
+            | RunEvent::RunFinished(_) => {}
+        }
+        if let Some(line) = lines::line(record, runs, self.marks) {
+            self.ended.push_str(&line);
+            self.ended.push('\n');
+        }
+    }
+
+    /// The lower part: one line for each running node, one for everything.
+    fn lower(&self, runs: &Runs, columns: usize) -> String {
+        let several = runs.len() > 1;
+        let name = |run: &RunId, node: &str| {
+            let node = text::line(node);
+            let workflow = runs.get(run).filter(|_| several).map(|view| text::line(&view.started.workflow));
+            workflow.map(|workflow| format!("{workflow}/{node}")).unwrap_or_else(|| node.into_owned())
+        };
+        let shown = self.running.iter().take(SHOWN);
+        let mut rows: Vec<String> = shown
+            .map(|((run, node), running)| {
+                let time = style::cyan(&format!("{:>7}", elapsed(running.since)));
+                let row = format!("  {time} {}  {}", name(run, node), style::dim(&running.line));
+                text::cut(row.trim_end(), columns).into_owned()
+            })
+            .collect();
+        if self.running.len() > SHOWN {
+            rows.push(style::dim(&format!("          and {} more", self.running.len() - SHOWN)));
+        }
+        rows.push(text::cut(&self.status(runs), columns).into_owned());
+        rows.join("\n")
+    }
+
+    fn status(&self, runs: &Runs) -> String {
+        let total: usize = runs.values().map(|view| view.nodes.len()).sum();
+        let sum = |field: fn(&Totals) -> usize| self.totals.values().map(field).sum::<usize>();
+        let mut parts =
+            vec![format!("{} of {} done", sum(|totals| totals.ended), text::count(total, "node"))];
+        parts.extend(
+            Some(sum(|totals| totals.cached))
+                .filter(|&number| number > 0)
+                .map(|number| format!("{number} cached")),
+        );
+        let failed = Some(sum(|totals| totals.failed)).filter(|&number| number > 0);
+        parts.extend(failed.map(|number| style::red(&format!("{number} failed"))));
+        parts.push(format!("{} running", self.running.len()));
+        format!("  {:>7} {}", elapsed(self.began), parts.join(", "))
+    }
+
+    fn draw(&mut self, runs: &Runs) {
+        let columns = usize::from(console::Term::stderr().size().1).saturating_sub(1).max(20);
+        let lower = self.lower(runs, columns);
+        let ended = std::mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            self.bar.suspend(|| write_lines(&ended));
+        }
+        self.bar.set_message(lower);
+        self.bar.tick();
+        self.drawn = Some(Instant::now());
+    }
+}
+
+impl Sink for Progress {
+    fn notice(&mut self, notice: &Notice, runs: &Runs) {
+        match notice {
+            Notice::Fact(record) => self.fact(record, runs),
+            Notice::Live(run, LiveEvent::Output { node, line }) => {
+                let shown = text::line(text::last_shown(line));
+                if let Some(running) = self.running.get_mut(&(run.clone(), node.clone()))
+                    && !shown.trim().is_empty()
+                {
+                    running.line = shown.trim().to_owned();
+                }
+            }
+        }
+    }
+
+    fn idle(&mut self, runs: &Runs) {
+        if self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
+            self.draw(runs);
+        }
+    }
+
+    fn end(&mut self, _runs: &Runs) {
+        self.running.clear();
+        let ended = std::mem::take(&mut self.ended);
+        self.bar.finish_and_clear();
+        write_lines(&ended);
+    }
+}
+
+fn write_lines(lines: &str) {
+    use std::io::Write;
+    drop(anstream::stderr().write_all(lines.as_bytes()));
+}
+
+fn elapsed(since: Instant) -> String {
+    let seconds = since.elapsed().as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
