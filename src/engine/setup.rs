@@ -123,7 +123,8 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         opening.push(opened);
         let count = request.plan.instances.len();
         earlier.push(request.resume.clone());
-        runs.push(context(&settings, &store, &repo, request, id, number, first)?);
+        let processes = processes::ProcessList::open(&store, &id)?;
+        runs.push(context(&settings, &repo, request, id, Some(processes), number, first)?);
         first += count;
     }
 
@@ -144,7 +145,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let shared = Arc::new(Shared {
         store,
         repo: settings.repo,
-        pool,
+        pool: Some(pool),
         cache_directory: settings.cache_directory,
         base_env: settings.base_env,
         runs,
@@ -152,6 +153,32 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         listener: settings.listener,
     });
     Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed)
+}
+
+/// The same for looking ahead: nothing is made, locked or written.
+///
+/// # Errors
+/// When the repository cannot be read, or an expression of the workflow has no value.
+pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, EngineError> {
+    let repo = Repo::open(&settings.repo)?;
+    let mut runs = Vec::new();
+    let mut first = 0;
+    for (number, request) in requests.into_iter().enumerate() {
+        let count = request.plan.instances.len();
+        let id = RunId::parse("00000000-000000-plan").expect("the shape of a run id");
+        runs.push(context(&settings, &repo, request, id, None, number, first)?);
+        first += count;
+    }
+    Ok(Shared {
+        store: Store::at(&settings.repo.common_dir),
+        repo: settings.repo,
+        pool: None,
+        cache_directory: settings.cache_directory,
+        base_env: settings.base_env,
+        runs,
+        recorder: recorder::Recorder::nowhere(),
+        listener: settings.listener,
+    })
 }
 
 fn new_run(store: &Store) -> Result<RunId, EngineError> {
@@ -239,10 +266,10 @@ fn started(
 
 fn context(
     settings: &Settings,
-    store: &Store,
     repo: &Repo,
     request: Request,
     id: RunId,
+    processes: Option<processes::ProcessList>,
     journal: usize,
     first: usize,
 ) -> Result<RunContext, EngineError> {
@@ -265,7 +292,7 @@ fn context(
         scope,
         branch,
         journal,
-        processes: processes::ProcessList::open(store, &id)?,
+        processes,
         plan: Arc::new(request.plan),
         id,
         first,
