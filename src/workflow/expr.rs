@@ -44,31 +44,3 @@ pub struct ExprError {
     pub expression: String,
     pub reason: String,
 }
-impl Template {
-    pub fn value(&self, _: &Scope) -> Result<Value, ExprError> {
-        todo!()
-    }
-    pub fn render(&self, _: &Scope) -> Result<String, ExprError> {
-        todo!()
-    }
-    pub fn references(&self) -> &[String] {
-        todo!()
-    }
-    pub fn is_constant(&self) -> Option<&str> {
-        todo!()
-    }
-}
-impl Condition {
-    pub fn status_use(&self) -> StatusUse {
-        todo!()
-    }
-    pub fn is_constant_true(&self) -> bool {
-        todo!()
-    }
-    pub fn source(&self) -> &str {
-        todo!()
-    }
-    pub fn holds(&self, _: &Scope, _: NeedsStatus) -> Result<bool, ExprError> {
-        todo!()
-    }
-}
