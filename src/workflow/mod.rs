@@ -27,4 +27,4 @@ pub mod schema;
 mod suggest;
 mod yaml;
 
-pub use load::{Loaded, ReadError, load, read};
+pub use load::{Loaded, ReadError, load, load_with, read, read_with};
