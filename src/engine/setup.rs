@@ -37,6 +37,8 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
     /// Overrides `limits.jobs`.
     pub jobs: Option<usize>,
+    /// `--jobs auto`: the file's number does not count either.
+    pub auto_jobs: bool,
     pub listener: Sender<Notice>,
 }
 
@@ -59,7 +61,7 @@ pub fn selection(options: &Options) -> Selection {
 }
 
 /// How many nodes may run at once, and why.
-pub fn jobs(plans: &[&Plan], flag: Option<usize>) -> (usize, String) {
+pub fn jobs(plans: &[&Plan], flag: Option<usize>, is_auto: bool) -> (usize, String) {
     use crate::workflow::model::Jobs;
     if let Some(jobs) = flag {
         return (jobs.max(1), "--jobs".to_owned());
@@ -68,7 +70,7 @@ pub fn jobs(plans: &[&Plan], flag: Option<usize>) -> (usize, String) {
         Jobs::Count(count) => Some(count),
         Jobs::Auto => None,
     });
-    if let Some(count) = asked.max() {
+    if let Some(count) = asked.max().filter(|_| !is_auto) {
         return (count.max(1), "limits.jobs".to_owned());
     }
     let cores = host::cores();
@@ -96,7 +98,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let repo = Repo::open(&settings.repo)?;
     let pool = Pool::open(&settings.repo, settings.pool_directory.clone())?;
     let plans: Vec<&Plan> = requests.iter().map(|request| &request.plan).collect();
-    let (jobs, _) = jobs(&plans, settings.jobs);
+    let (jobs, _) = jobs(&plans, settings.jobs, settings.auto_jobs);
     let engine = EngineId { process: host::this_process(), host: host::hostname() };
 
     let mut runs = Vec::new();
