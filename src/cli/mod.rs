@@ -3,6 +3,7 @@
 //! `env` is the only reader of the environment, `exit` names the codes, `out` prints.
 
 pub mod apply;
+mod branch;
 pub mod cache;
 pub mod cancel;
 pub mod checkpoint;

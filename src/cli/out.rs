@@ -130,3 +130,8 @@ pub fn node_state(word: &str) -> String {
     };
     paint(&word.replace('_', " "))
 }
+
+/// Whether colours reach standard output.
+pub fn has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
