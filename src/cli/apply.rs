@@ -187,8 +187,10 @@ pub fn carry_out(
         out::note(summary::render(runs.values(), &store, changed).trim_end());
     }
     if let Some(reason) = report.store_failed {
-        return Err(Failure::environment(format!("the run was stopped, because it could not be recorded: {reason}"))
-            .with_help("make room or mend the disk, then `spb resume`"));
+        return Err(Failure::environment(format!(
+            "the run was stopped, because it could not be recorded: {reason}"
+        ))
+        .with_help("make room or mend the disk, then `spb resume`"));
     }
     let worst = |exit: Exit| exit as u8;
     let exits = report.runs.iter().map(|run| Exit::of_run(run.finished.outcome));

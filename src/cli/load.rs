@@ -41,7 +41,8 @@ pub fn workflow(path: &Path) -> Result<Workflow, Failure> {
 /// Why the file cannot be read.
 pub fn read(path: &Path) -> Result<workflow::Loaded, Failure> {
     workflow::read_with(path, cycle::problems).map_err(|error| {
-        Failure::invalid(error.to_string()).with_help("give the path of a workflow file, or make one: `spb init`")
+        Failure::invalid(error.to_string())
+            .with_help("give the path of a workflow file, or make one: `spb init`")
     })
 }
 
@@ -181,9 +182,8 @@ fn refuse_unknown(
     if workflows.len() < 2 {
         return Ok(());
     }
-    let unknown = given
-        .keys()
-        .find(|name| !workflows.iter().any(|(_, workflow)| workflow.inputs.contains_key(*name)));
+    let unknown =
+        given.keys().find(|name| !workflows.iter().any(|(_, workflow)| workflow.inputs.contains_key(*name)));
     match unknown {
         Some(name) => Err(Failure::invalid(format!("none of the workflows has an input `{name}`"))),
         None => Ok(()),

@@ -91,8 +91,10 @@ fn request(store: &Store, view: RunView) -> Result<Request, Failure> {
     let loaded = workflow::load_with(path, bytes, cycle::problems);
     let Some(workflow) = loaded.workflow else {
         load::show_problems(&loaded.problems);
-        return Err(Failure::environment("this spb does not accept the workflow that the run was started with")
-            .with_help(format!("start a new run: `spb apply {}`", started.file)));
+        return Err(Failure::environment(
+            "this spb does not accept the workflow that the run was started with",
+        )
+        .with_help(format!("start a new run: `spb apply {}`", started.file)));
     };
     let base = started.base.parse().map_err(|_| {
         Failure::environment(format!("the journal names no commit as the run's base: `{}`", started.base))
