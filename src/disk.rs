@@ -48,6 +48,15 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), 
     }
 }
 
+/// Whether files may be made in a directory, without making one.
+///
+/// # Errors
+/// What the system says.
+pub fn check_writable(directory: &Path) -> io::Result<()> {
+    use rustix::fs::Access;
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+}
+
 /// Creates a directory and its parents.
 ///
 /// # Errors

@@ -35,10 +35,10 @@ fn cores_and_memory() -> Check {
 }
 
 fn open_files() -> Check {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let (current, maximum) = host::open_file_limit();
     let show = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
-    let found = format!("limit {} (hard limit {})", show(limit.current), show(limit.maximum));
-    match limit.current {
+    let found = format!("limit {} (hard limit {})", show(current), show(maximum));
+    match current {
         Some(current) if current < OPEN_FILES => {
             Check::warn("open files", found, "raise it: `ulimit -n 4096`")
         }

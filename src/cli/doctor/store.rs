@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Check;
 use crate::cli::Context;
+use crate::disk;
 use crate::git::{RepoPath, SlotState};
 use crate::report::text;
 use crate::store::cache::Cache;
@@ -38,11 +39,11 @@ fn format(store: &Store) -> Check {
 
 fn rights(store: &Store, repository: &RepoPath) -> Check {
     let place = if store.root().is_dir() { store.root() } else { &repository.common_dir };
-    match rustix::fs::access(place, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+    match disk::check_writable(place) {
         Ok(()) => Check::ok("rights", format!("`{}` can be written", place.display())),
         Err(error) => Check::fail(
             "rights",
-            format!("`{}` cannot be written: {}", place.display(), std::io::Error::from(error)),
+            format!("`{}` cannot be written: {error}", place.display()),
             Some("reading commands work; to run workflows, make it writable for you".to_owned()),
         ),
     }

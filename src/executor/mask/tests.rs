@@ -1,3 +1,5 @@
+//! Tests of masking: any secret, any split.
+
 use std::sync::Arc;
 
 use base64::Engine;

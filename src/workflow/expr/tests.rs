@@ -1,1 +1,3 @@
+//! Tests of templates, conditions and their checks.
+
 use super::*;
