@@ -6,8 +6,12 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use super::todo_by_lead::not_yet;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, load, out, plan};
+use crate::engine::setup::{self, Request};
+use crate::git::{Repo, RepoPath};
+use crate::report::{self, summary};
+use crate::store::Store;
+use crate::store::runs::RunView;
 
 /// Run workflows
 ///
@@ -139,8 +143,80 @@ impl FromStr for Jobs {
 ///
 /// # Errors
 /// Whatever keeps the run from starting or from being recorded. A failed node is not an error.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    not_yet("apply")
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    if args.dry_run {
+        return plan::show(&args.files, &args.inputs, args.jobs, &args.select, args.show.json, context);
+    }
+    let repository = context.repository()?;
+    let options = load::options(&args.select, args.fail_fast);
+    let base = args.select.base.as_deref();
+    let requests = load::requests(&repository, &args.files, &args.inputs, &options, base)?;
+    warn_of_uncommitted(&repository, &requests);
+    carry_out(context, repository, requests, args.jobs, &args.show, args.quiet)
+}
+
+/// Runs requests, shows them, and says how they ended: what `apply` and `resume` have in common.
+///
+/// # Errors
+/// Whatever keeps the runs from starting or from being recorded.
+pub fn carry_out(
+    context: &Context,
+    repository: RepoPath,
+    requests: Vec<Request>,
+    jobs: Option<Jobs>,
+    show: &Show,
+    quiet: bool,
+) -> Result<Exit, Failure> {
+    let (listener, notices) = std::sync::mpsc::channel();
+    let known = requests.iter().filter_map(|request| request.resume.clone()).collect();
+    let settings = load::settings(context, repository.clone(), &requests, jobs, listener)?;
+    let dispatcher = setup::start(settings, requests)?;
+    let how = match (quiet, show.no_progress) {
+        (true, _) => out::Show::Nothing,
+        (false, true) => out::Show::Lines,
+        (false, false) => out::Show::Fitting,
+    };
+    let consumer = report::consume(notices, out::sinks(&context.env, how, show.events.is_some()), known);
+    let report = dispatcher.run()?;
+    let runs = consumer.join();
+    let changed = |view: &RunView| changed_files(&repository, view);
+    let store = Store::at(&repository.common_dir);
+    if show.json {
+        out::json(&summary::json(runs.values(), changed))?;
+    } else {
+        out::note(summary::render(runs.values(), &store, changed).trim_end());
+    }
+    if let Some(reason) = report.store_failed {
+        return Err(Failure::environment(format!(
+            "the run was stopped, because it could not be recorded: {reason}"
+        ))
+        .with_help("make room or mend the disk, then `spb resume`"));
+    }
+    let worst = |exit: Exit| exit as u8;
+    let exits = report.runs.iter().map(|run| Exit::of_run(run.finished.outcome));
+    Ok(exits.max_by_key(|&exit| worst(exit)).unwrap_or(Exit::Done))
+}
+
+/// Runs start from a commit: what is only in the checkout is not seen, which surprises once.
+fn warn_of_uncommitted(repository: &RepoPath, requests: &[Request]) {
+    if repository.work_dir.is_none() || !requests.iter().any(|request| request.base_revision == "HEAD") {
+        return;
+    }
+    let Ok(checkout) = Repo::open(repository).and_then(|repo| repo.checkout()) else { return };
+    if checkout.changed > 0 {
+        out::warn(&format!(
+            "{} not committed and not seen by this run, which starts from HEAD",
+            crate::report::text::count(checkout.changed, "changed file is"),
+        ));
+    }
+}
+
+fn changed_files(repository: &RepoPath, view: &RunView) -> Option<usize> {
+    let commit = view.finished.as_ref()?.commit.as_ref()?.parse().ok()?;
+    let base = view.started.base.parse().ok()?;
+    let repo = Repo::open(repository).ok()?;
+    let changes = repo.changes(repo.tree_of(base).ok()?, repo.tree_of(commit).ok()?).ok()?;
+    Some(changes.len())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use crate::disk::DiskError;
+use crate::engine::EngineError;
 use crate::event::RunOutcome;
 use crate::git::GitError;
 use crate::store::StoreError;
@@ -104,6 +105,18 @@ impl From<StoreError> for Failure {
             StoreError::Disk(_) | StoreError::Newer { .. } => None,
         };
         Self { exit: Exit::Environment, message: error.to_string(), help }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::Disk(error) => error.into(),
+            EngineError::Git(error) => error.into(),
+            EngineError::Expression(error) => Self::invalid(error.to_string()),
+            EngineError::Busy(..) | EngineError::Runtime(_) => Self::environment(error.to_string()),
+        }
     }
 }
 

@@ -77,6 +77,17 @@ pub fn width() -> Option<usize> {
     terminal.is_term().then(|| terminal.size_checked()).flatten().map(|(_, columns)| usize::from(columns))
 }
 
+/// Columns of the terminal on standard error, if it is one.
+pub fn stderr_width() -> Option<usize> {
+    let terminal = console::Term::stderr();
+    terminal.is_term().then(|| terminal.size_checked()).flatten().map(|(_, columns)| usize::from(columns))
+}
+
+/// Whether standard error takes colours.
+pub fn stderr_has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
 /// How a run is shown while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {

@@ -1,7 +1,6 @@
 //! `spb schema`: prints the JSON schema of workflow files.
 
-use super::todo_by_lead::not_yet;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, out};
 
 /// Print the JSON schema of workflow files
 ///
@@ -22,5 +21,6 @@ pub struct Args {}
 /// # Errors
 /// When it cannot be written.
 pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    not_yet("schema")
+    out::print_raw(crate::workflow::schema::text().as_bytes())?;
+    Ok(Exit::Done)
 }

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::todo_by_lead::not_yet;
-use super::{Context, Exit, Failure};
+use serde_json::json;
+
+use super::{Context, Exit, Failure, load, out};
+use crate::report::text;
+use crate::workflow::show;
 
 /// Check workflow files
 ///
@@ -30,6 +33,41 @@ pub struct Args {
 ///
 /// # Errors
 /// A silent one with [`Exit::Invalid`] when a file has problems.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    not_yet("validate")
+pub fn run(args: &Args, _context: &Context) -> Result<Exit, Failure> {
+    let mut bad = false;
+    let mut found = Vec::new();
+    for file in &args.files {
+        let loaded = match load::read(file) {
+            Ok(loaded) => loaded,
+            Err(failure) if args.files.len() == 1 && !args.json => return Err(failure),
+            Err(failure) => {
+                bad = true;
+                match args.json {
+                    true => found.push(json!({ "file": file, "valid": false, "error": failure.message })),
+                    false => out::failure(&failure),
+                }
+                continue;
+            }
+        };
+        let is_bad = load::is_bad(&loaded.problems, args.strict);
+        bad |= is_bad;
+        if args.json {
+            found.push(json!({
+                "file": file,
+                "valid": !is_bad,
+                "nodes": loaded.workflow.as_ref().map(|workflow| workflow.nodes.len()),
+                "problems": show::to_json(&loaded.problems),
+            }));
+        } else {
+            load::show_problems(&loaded.problems);
+            if let Some(workflow) = loaded.workflow.filter(|_| !is_bad) {
+                let nodes = text::count(workflow.nodes.len(), "node");
+                out::print(&format!("{}: valid, {nodes}\n", file.display()))?;
+            }
+        }
+    }
+    if args.json {
+        out::json(&found)?;
+    }
+    Ok(if bad { Exit::Invalid } else { Exit::Done })
 }

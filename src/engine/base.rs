@@ -18,21 +18,25 @@ pub fn merged(
     base: CommitId,
     heads: &[CommitId],
 ) -> Result<Merged, GitError> {
-    match heads {
-        [] => return Ok(Merged::Clean(base)),
-        [only] => return Ok(Merged::Clean(*only)),
-        _ => {}
-    }
-    let key = key(base, heads);
-    let known = cache.and_then(|cache| cache.merge(key)).and_then(|text| text.parse::<CommitId>().ok());
-    if let Some(known) = known.filter(|&known| repo.has_commit(known)) {
-        return Ok(Merged::Clean(known));
+    if let Some(known) = known(repo, cache, base, heads) {
+        return Ok(known);
     }
     let merged = merge::merge_heads(repo, base, heads)?;
     if let Merged::Clean(commit) = &merged {
-        recorder.index(Index::Merge { key, result: commit.to_string() });
+        recorder.index(Index::Merge { key: key(base, heads), result: commit.to_string() });
     }
     Ok(merged)
+}
+
+/// What needs no merge, or was merged before.
+pub fn known(repo: &Repo, cache: Option<&Cache>, base: CommitId, heads: &[CommitId]) -> Option<Merged> {
+    match heads {
+        [] => return Some(Merged::Clean(base)),
+        [only] => return Some(Merged::Clean(*only)),
+        _ => {}
+    }
+    let known = cache?.merge(key(base, heads))?.parse::<CommitId>().ok()?;
+    repo.has_commit(known).then_some(Merged::Clean(known))
 }
 
 fn key(base: CommitId, heads: &[CommitId]) -> Digest {

@@ -107,21 +107,10 @@ pub fn content(
     keys: (Digest, Digest),
     base: CommitId,
 ) -> Result<Found, GitError> {
-    let (key, quick_key) = keys;
-    let miss = |right, reason| Ok(Found::Miss { right, reason });
-    // An index that cannot be read costs a run of the node, not the run.
-    let Ok(found) = cache.content(key, quick_key, oldest_accepted(node)) else {
-        return miss(Cache::ignore(key, quick_key), Some("the cache index cannot be read"));
+    let mut entry = match content_as_stored(shared, repo, cache, keys, oldest_accepted(node)) {
+        Found::Hit { entry, .. } => entry,
+        miss => return Ok(miss),
     };
-    let mut entry = match found {
-        Lookup::Hit(entry) => entry,
-        Lookup::Miss(right) => return miss(right, None),
-        Lookup::Damaged(right) => return miss(right, Some("its cache entry was damaged")),
-        Lookup::Expired(right) => return miss(right, Some("its cache entry is older than its ttl")),
-    };
-    if !is_whole(&entry, shared, repo) {
-        return miss(Cache::ignore(key, quick_key), Some("what its cache entry names is gone"));
-    }
     let Some(commit) = entry.result.commit.as_ref().and_then(|commit| commit.parse::<CommitId>().ok()) else {
         return Ok(Found::Hit { entry, moved: false });
     };
@@ -132,8 +121,31 @@ pub fn content(
             Ok(Found::Hit { entry, moved: moved != commit })
         }
         Merged::Conflict { .. } => {
-            miss(Cache::ignore(key, quick_key), Some("its earlier changes do not apply to this base"))
+            let right = Cache::ignore(keys.0, keys.1);
+            Ok(Found::Miss { right, reason: Some("its earlier changes do not apply to this base") })
         }
+    }
+}
+
+/// The same without moving the change: what the store holds, on the base it was made on.
+pub fn content_as_stored(
+    shared: &Shared,
+    repo: &Repo,
+    cache: &Cache,
+    (key, quick_key): (Digest, Digest),
+    oldest: i64,
+) -> Found {
+    let miss = |right, reason| Found::Miss { right, reason };
+    // An index that cannot be read costs a run of the node, not the run.
+    let Ok(found) = cache.content(key, quick_key, oldest) else {
+        return miss(Cache::ignore(key, quick_key), Some("the cache index cannot be read"));
+    };
+    match found {
+        Lookup::Hit(entry) if is_whole(&entry, shared, repo) => Found::Hit { entry, moved: false },
+        Lookup::Hit(_) => miss(Cache::ignore(key, quick_key), Some("what its cache entry names is gone")),
+        Lookup::Miss(right) => miss(right, None),
+        Lookup::Damaged(right) => miss(right, Some("its cache entry was damaged")),
+        Lookup::Expired(right) => miss(right, Some("its cache entry is older than its ttl")),
     }
 }
 

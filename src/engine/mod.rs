@@ -5,6 +5,7 @@ pub mod base;
 pub mod collect;
 pub mod dispatcher;
 pub mod finish;
+pub mod foresee;
 pub mod lookup;
 pub mod prepare;
 pub mod setup;
@@ -54,7 +55,8 @@ pub enum EngineError {
 pub struct Shared {
     pub store: Store,
     pub repo: RepoPath,
-    pub pool: Pool,
+    /// Absent when spb only looks ahead: then nothing may be written.
+    pub pool: Option<Pool>,
     /// Given to nodes as `$SPB_CACHE_DIR`.
     pub cache_directory: PathBuf,
     /// The small environment that every process gets.
@@ -84,7 +86,8 @@ pub struct RunContext {
     pub branch: String,
     /// Position of its journal in the recorder.
     pub journal: usize,
-    pub processes: ProcessList,
+    /// Absent when spb only looks ahead.
+    pub processes: Option<ProcessList>,
     /// Position of its first node among the nodes of all runs.
     pub first: usize,
 }

@@ -10,7 +10,7 @@ use super::{Ended, RunContext};
 use crate::event::Outcome;
 use crate::plan::fingerprint::Manifest;
 use crate::plan::{Instance, Need};
-use crate::workflow::expr::{ExprError, NeedsStatus, Scope, StatusUse, Template};
+use crate::workflow::expr::{ExprError, NeedsStatus, Scope, Template};
 use crate::workflow::model::{Action, Node, OutputFrom, Workspace};
 
 /// A node with nothing left to compute.
@@ -28,7 +28,8 @@ pub struct Prepared {
 pub fn condition(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Result<bool, ExprError> {
     let node = &run.plan.workflow.nodes[instance.node];
     let when = &node.when;
-    if when.status_use() == StatusUse::ImpliedSuccess && when.is_constant_true() {
+    if when.is_success() {
+        // The scheduler starts it only after all its needs succeeded.
         return Ok(true);
     }
     let outcomes =
@@ -122,10 +123,8 @@ fn named_by_source(what: &str, template: &Template) -> String {
         .references()
         .iter()
         .filter_map(|reference| {
-            let mut parts = reference.split('.');
-            let is_output = parts.next() == Some("needs");
-            let (node, kind, output) = (parts.next()?, parts.next()?, parts.next()?);
-            (is_output && kind == "outputs").then(|| format!("output `{output}` of {node}"))
+            let [root, node, kind, output, ..] = reference.segments() else { return None };
+            (root == "needs" && kind == "outputs").then(|| format!("output `{output}` of {node}"))
         })
         .collect();
     if outputs.is_empty() { what.to_owned() } else { format!("{} ({what})", outputs.join(", ")) }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
     /// Overrides `limits.jobs`.
     pub jobs: Option<usize>,
+    /// `--jobs auto`: the file's number does not count either.
+    pub auto_jobs: bool,
     pub listener: Sender<Notice>,
 }
 
@@ -59,7 +61,7 @@ pub fn selection(options: &Options) -> Selection {
 }
 
 /// How many nodes may run at once, and why.
-pub fn jobs(plans: &[&Plan], flag: Option<usize>) -> (usize, String) {
+pub fn jobs(plans: &[&Plan], flag: Option<usize>, is_auto: bool) -> (usize, String) {
     use crate::workflow::model::Jobs;
     if let Some(jobs) = flag {
         return (jobs.max(1), "--jobs".to_owned());
@@ -68,7 +70,7 @@ pub fn jobs(plans: &[&Plan], flag: Option<usize>) -> (usize, String) {
         Jobs::Count(count) => Some(count),
         Jobs::Auto => None,
     });
-    if let Some(count) = asked.max() {
+    if let Some(count) = asked.max().filter(|_| !is_auto) {
         return (count.max(1), "limits.jobs".to_owned());
     }
     let cores = host::cores();
@@ -96,7 +98,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let repo = Repo::open(&settings.repo)?;
     let pool = Pool::open(&settings.repo, settings.pool_directory.clone())?;
     let plans: Vec<&Plan> = requests.iter().map(|request| &request.plan).collect();
-    let (jobs, _) = jobs(&plans, settings.jobs);
+    let (jobs, _) = jobs(&plans, settings.jobs, settings.auto_jobs);
     let engine = EngineId { process: host::this_process(), host: host::hostname() };
 
     let mut runs = Vec::new();
@@ -123,7 +125,8 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         opening.push(opened);
         let count = request.plan.instances.len();
         earlier.push(request.resume.clone());
-        runs.push(context(&settings, &store, &repo, request, id, number, first)?);
+        let processes = processes::ProcessList::open(&store, &id)?;
+        runs.push(context(&settings, &repo, request, id, Some(processes), number, first)?);
         first += count;
     }
 
@@ -144,7 +147,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let shared = Arc::new(Shared {
         store,
         repo: settings.repo,
-        pool,
+        pool: Some(pool),
         cache_directory: settings.cache_directory,
         base_env: settings.base_env,
         runs,
@@ -152,6 +155,32 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         listener: settings.listener,
     });
     Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed)
+}
+
+/// The same for looking ahead: nothing is made, locked or written.
+///
+/// # Errors
+/// When the repository cannot be read, or an expression of the workflow has no value.
+pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, EngineError> {
+    let repo = Repo::open(&settings.repo)?;
+    let mut runs = Vec::new();
+    let mut first = 0;
+    for (number, request) in requests.into_iter().enumerate() {
+        let count = request.plan.instances.len();
+        let id = RunId::parse("00000000-000000-plan").expect("the shape of a run id");
+        runs.push(context(&settings, &repo, request, id, None, number, first)?);
+        first += count;
+    }
+    Ok(Shared {
+        store: Store::at(&settings.repo.common_dir),
+        repo: settings.repo,
+        pool: None,
+        cache_directory: settings.cache_directory,
+        base_env: settings.base_env,
+        runs,
+        recorder: recorder::Recorder::nowhere(),
+        listener: settings.listener,
+    })
 }
 
 fn new_run(store: &Store) -> Result<RunId, EngineError> {
@@ -239,10 +268,10 @@ fn started(
 
 fn context(
     settings: &Settings,
-    store: &Store,
     repo: &Repo,
     request: Request,
     id: RunId,
+    processes: Option<processes::ProcessList>,
     journal: usize,
     first: usize,
 ) -> Result<RunContext, EngineError> {
@@ -265,7 +294,7 @@ fn context(
         scope,
         branch,
         journal,
-        processes: processes::ProcessList::open(store, &id)?,
+        processes,
         plan: Arc::new(request.plan),
         id,
         first,

@@ -233,7 +233,8 @@ fn leased(job: &Job) -> Result<Ready, Early> {
         host::sweep(&holder.run, Some(&holder.node));
     };
     let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
-    let lease = job.shared.pool.lease(&request).map_err(failed)?;
+    let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
+    let lease = pool.lease(&request).map_err(failed)?;
     let is_tracked = |path: &str| repo.read_file(tree, path.as_ref()).is_ok_and(|content| content.is_some());
     collect::clear_promises(job.node(), lease.path(), is_tracked);
     Ok(Ready {

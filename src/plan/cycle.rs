@@ -25,7 +25,8 @@ fn cycles(workflow: &Workflow) -> Vec<Cycle> {
     // `kosaraju_scc` is iterative; `tarjan_scc` would overflow the stack on a long chain.
     let mut found: Vec<Cycle> = kosaraju_scc(&graph)
         .into_iter()
-        .filter(|component| component.len() > 1 || graph.contains_edge(component[0], component[0]))
+        // A node that names itself is found when the file is checked.
+        .filter(|component| component.len() > 1)
         .map(|component| shortest_cycle(&graph, &component))
         .collect();
     found.sort_by_key(|cycle| cycle[0].0);
@@ -92,11 +93,6 @@ fn worded(workflow: &Workflow, cycle: &Cycle) -> String {
 fn problem(workflow: &Workflow, cycle: &Cycle) -> Problem {
     let (last, span) = *cycle.last().expect("a cycle has at least one step");
     let name = |node: usize| workflow.nodes[node].name.as_str();
-    if cycle.len() == 1 {
-        return Problem::error("spb::needs::self", span, format!("node `{}` waits for itself", name(last)))
-            .label("this is the node itself")
-            .help("remove the name");
-    }
     let mut problem = Problem::error(
         "spb::needs::cycle",
         span,

@@ -116,6 +116,11 @@ pub fn start(
 }
 
 impl Recorder {
+    /// Records nothing: for looking ahead.
+    pub fn nowhere() -> Self {
+        Self { sender: channel().0 }
+    }
+
     pub fn fact(&self, journal: usize, event: RunEvent, index: Vec<Index>, objects: Objects) {
         // A closed channel means the thread failed and said so.
         drop(self.sender.send(Message::Fact { journal, event: Box::new(event), index, objects }));

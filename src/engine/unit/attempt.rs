@@ -116,7 +116,12 @@ async fn once(job: &Job, ready: &Ready, directory: &Path, argv: Vec<OsString>, a
         let live = LiveEvent::Output { node: node.clone(), line: line.to_owned() };
         listener.send(Notice::Live(run.clone(), live)).ok();
     };
-    local::run(task, job.stop.clone(), |process| context.processes.note(&process), on_line).await
+    let on_start = |process| {
+        if let Some(processes) = &context.processes {
+            processes.note(&process);
+        }
+    };
+    local::run(task, job.stop.clone(), on_start, on_line).await
 }
 
 /// Everything the process is told: later entries win.
