@@ -11,7 +11,7 @@ use crate::report::table::Table;
 use crate::report::text;
 use crate::store::Store;
 use crate::store::operations::{self, Operation, Operations};
-use crate::store::runs::{self, RunView, StageView};
+use crate::store::runs::{self, FindError, RunView, StageView};
 
 /// List, compare and restore checkpoints
 ///
@@ -110,7 +110,13 @@ struct Checkpoint<'a> {
 
 fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
     let (repository, store) = context.store()?;
-    let view = runs::view(&store, &runs::find(&store, args.run.as_deref())?)?;
+    let run = match runs::find(&store, args.run.as_deref()) {
+        Err(FindError::None) if args.run.is_none() => {
+            return if args.json { out::json::<[(); 0]>(&[]) } else { out::print("no runs yet\n") };
+        }
+        found => found?,
+    };
+    let view = runs::view(&store, &run)?;
     let repo = Repo::open(&repository)?;
     let checkpoints: Vec<Checkpoint<'_>> = view
         .stages

@@ -48,7 +48,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn render(view: &RunView) -> String {
-    let mut text = format!("{}\n", headline(view));
+    let mut text = format!("{}\n\n", headline(view));
     text.push_str(&nodes(view).render(out::width()));
     if !view.stages.is_empty() {
         text.push('\n');

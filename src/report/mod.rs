@@ -95,3 +95,6 @@ pub fn fold(runs: &mut Runs, notice: &Notice) {
         (None, _) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

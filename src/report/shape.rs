@@ -32,6 +32,8 @@ pub struct Run {
     pub branch: Option<String>,
     pub commit: Option<String>,
     pub message: Option<String>,
+    /// Files that differ between the base and the result's commit, where someone counted them.
+    pub changed_files: Option<usize>,
     /// Process id of the engine that worked on it last.
     pub pid: u32,
     pub inputs: IndexMap<String, Value>,
@@ -113,6 +115,7 @@ pub fn run(view: &RunView) -> Run {
         branch: finished.and_then(|finished| finished.branch.clone()),
         commit: finished.and_then(|finished| finished.commit.clone()),
         message: finished.map(|finished| finished.message.clone()),
+        changed_files: None,
         pid: view.engine.process.pid,
         inputs: view.started.inputs.clone(),
         stages: view.stages.iter().map(stage).collect(),

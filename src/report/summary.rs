@@ -20,15 +20,7 @@ const SHOWN_NODES: usize = 20;
 /// The summaries of all runs as one JSON document.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    pub runs: Vec<RunSummary>,
-}
-
-/// [`shape::Run`] in its long form, with what only the end knows.
-#[derive(Debug, Serialize)]
-pub struct RunSummary {
-    pub run: shape::Run,
-    /// Files that differ between the base and the result's commit.
-    pub changed_files: Option<usize>,
+    pub runs: Vec<shape::Run>,
 }
 
 /// The text for a terminal, with colours. `changed_files` counts the files of a run's result, where that can be told.
@@ -194,6 +186,6 @@ pub fn json<'a>(
     views: impl IntoIterator<Item = &'a RunView>,
     changed_files: impl Fn(&RunView) -> Option<usize>,
 ) -> Summary {
-    let one = |view: &RunView| RunSummary { run: shape::details(view), changed_files: changed_files(view) };
+    let one = |view: &RunView| shape::Run { changed_files: changed_files(view), ..shape::details(view) };
     Summary { runs: views.into_iter().map(one).collect() }
 }
