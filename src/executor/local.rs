@@ -46,12 +46,12 @@ pub async fn run(
     }
     let output = match Output::new(&task, on_line) {
         Ok(output) => output,
-        Err(error) => return Finished::without_process(Ended::NotStarted(error)),
+        Err(error) => return not_started(&task, &error),
     };
     KILLS.known();
     let (child, pipes) = match start(&task) {
         Ok(started) => started,
-        Err(error) => return Finished::without_process(Ended::NotStarted(error.to_string())),
+        Err(error) => return not_started(&task, &error.to_string()),
     };
     let began = Instant::now();
     let pid = child.id();
@@ -60,6 +60,10 @@ pub async fn run(
     let ending = running.until_ended(&task, &mut stop).await;
     let duration = began.elapsed();
     running.finish(&task, ending, duration).await
+}
+
+fn not_started(task: &Task, why: &str) -> Finished {
+    Finished::without_process(Ended::NotStarted(task.mask.apply(why).into_owned()))
 }
 
 /// A started task and what it has written so far.

@@ -12,11 +12,24 @@ pub struct Memory {
 }
 
 pub fn memory() -> Memory {
-    let Ok(mut system) = sysinfo::System::new() else { return Memory { total: 0, available: 0 } };
-    system.refresh_memory();
-    let whole = Memory { total: system.total_memory(), available: system.available_memory() };
+    let whole = of_machine(&read_to_string("/proc/meminfo").unwrap_or_default()).unwrap_or_else(of_sysinfo);
     let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
     within_groups(whole, &groups, Path::new("/sys/fs/cgroup"))
+}
+
+/// From `/proc/meminfo`: several times as fast as sysinfo, for who asks before each start.
+fn of_machine(text: &str) -> Option<Memory> {
+    let bytes = |name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    };
+    Some(Memory { total: bytes("MemTotal:")?, available: bytes("MemAvailable:")? })
+}
+
+fn of_sysinfo() -> Memory {
+    let Ok(mut system) = sysinfo::System::new() else { return Memory { total: 0, available: 0 } };
+    system.refresh_memory();
+    Memory { total: system.total_memory(), available: system.available_memory() }
 }
 
 /// `groups` is `/proc/self/cgroup`. sysinfo's own limits count the page cache as used: a group that read much would
@@ -74,6 +87,14 @@ pub fn out_of_memory_kills() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_tells_in_kibibytes() {
+        let text = "MemTotal:       16 kB\nMemFree:        1 kB\nMemAvailable:        9 kB\n";
+        assert_eq!(of_machine(text), Some(Memory { total: 16 << 10, available: 9 << 10 }));
+        assert_eq!(of_machine("MemTotal: 16 kB\n"), None);
+        assert!(of_sysinfo().total > 0);
+    }
 
     const WHOLE: Memory = Memory { total: 1000, available: 800 };
 
