@@ -1,7 +1,7 @@
 //! Memory that may be used: the machine's, within the limits of our control group and of those around it.
 
 use std::fs::read_to_string;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes, within the limits of our control group where it has any. Zero where the system does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,14 @@ fn within_groups(whole: Memory, groups: &str, mount: &Path) -> Memory {
     let limits = groups.lines().flat_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         match (fields.next(), fields.next()) {
-            (Some(""), Some(path)) => limits_along(mount, path, &VERSION_2),
+            (Some(""), Some(path)) => limits_along(mount, path, &VERSION_2, whole.total),
             (Some(controllers), Some(path)) if controllers.split(',').any(|name| name == "memory") => {
-                limits_along(&mount.join("memory"), path, &VERSION_1)
+                limits_along(&mount.join("memory"), path, &VERSION_1, whole.total)
             }
             _ => Vec::new(),
         }
     });
-    limits.filter(|limit| limit.total < whole.total).fold(whole, |least, limit| Memory {
+    limits.fold(whole, |least, limit| Memory {
         total: least.total.min(limit.total),
         available: least.available.min(limit.available),
     })
@@ -62,16 +62,18 @@ const VERSION_2: Files = Files { limit: "memory.max", usage: "memory.current", c
 const VERSION_1: Files =
     Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", cache: "total_inactive_file " };
 
-/// The limits of a group and of every group above it. One that cannot be read, or is not mounted here, has none.
-fn limits_along(mount: &Path, path: &str, files: &Files) -> Vec<Memory> {
+/// The limits below `most` of a group and of every group above it. One that cannot be read, or is not mounted here,
+/// has none.
+fn limits_along(mount: &Path, path: &str, files: &Files, most: u64) -> Vec<Memory> {
     let group = mount.join(path.trim_start_matches('/'));
     let above = group.ancestors().take_while(|folder| folder.starts_with(mount));
-    above.filter_map(|folder| limit(folder.to_owned(), files)).collect()
+    above.filter_map(|folder| limit(folder, files, most)).collect()
 }
 
-fn limit(group: PathBuf, files: &Files) -> Option<Memory> {
+fn limit(group: &Path, files: &Files, most: u64) -> Option<Memory> {
     let number = |name| read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    let total = number(files.limit)?;
+    // The statistics are slow to read: not where there is no limit.
+    let total = number(files.limit).filter(|total| *total < most)?;
     let stat = read_to_string(group.join("memory.stat")).unwrap_or_default();
     let cache = stat.lines().find_map(|line| line.strip_prefix(files.cache)?.parse().ok());
     let used = number(files.usage)?.saturating_sub(cache.unwrap_or(0));
