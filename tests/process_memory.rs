@@ -1,4 +1,4 @@
-//! Memory stays bounded whatever a node writes. One test in a program of its own: it reads the program's peak.
+//! Memory stays bounded whatever a node writes. A program of its own: it reads the program's peak.
 #![cfg(target_os = "linux")]
 
 mod process;
@@ -12,9 +12,9 @@ use spb::executor::{Ended, Stop, TAIL};
 use tokio::sync::watch;
 
 fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the line");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 #[tokio::test]

@@ -14,13 +14,13 @@ use spb::host;
 use tokio::sync::watch;
 
 async fn shell(script: &str) -> Finished {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory");
     finish(task(directory.path(), script)).await
 }
 
 /// Gone, or a zombie that its new parent has not reaped yet.
 fn is_gone(pid: &str) -> bool {
-    host::process(pid.trim().parse().unwrap()).is_none_or(|process| !host::is_alive(&process))
+    host::process(pid.trim().parse().expect("a number")).is_none_or(|process| !host::is_alive(&process))
 }
 
 #[tokio::test]
@@ -118,8 +118,9 @@ async fn the_start_names_a_process_that_lives_and_the_end_leaves_none() {
     let on_start = |process: Process| {
         lived = host::is_alive(&process);
         started = Some(process);
+        std::fs::create_dir(directory.path().join("go")).unwrap();
     };
-    run(task(directory.path(), "sleep 0.01"), stop, on_start, |_| {}).await;
+    run(task(directory.path(), "until [ -d go ]; do sleep 0.01; done"), stop, on_start, |_| {}).await;
     assert!(lived);
     assert_eq!(host::process(started.unwrap().pid), None);
 }

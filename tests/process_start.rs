@@ -13,14 +13,15 @@ async fn refusal(directory: &Path, change: impl FnOnce(&mut Task)) -> String {
     let mut task = task(directory, "true");
     change(&mut task);
     match finish(task).await.ended {
-        Ended::NotStarted(message) => message.replace(directory.to_str().unwrap(), "DIR"),
+        Ended::NotStarted(message) => message.replace(directory.to_str().expect("text"), "DIR"),
         other => panic!("it ended with {other:?}"),
     }
 }
 
 fn script(path: &Path, text: &str, mode: u32) {
-    std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), text.as_bytes()).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::io::Write::write_all(&mut std::fs::File::create(path).expect("a file"), text.as_bytes())
+        .expect("space");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
 }
 
 #[tokio::test]
@@ -75,11 +76,11 @@ async fn what_is_too_long_is_measured_and_named() {
     let many = |task: &mut Task| task.argv.extend((0..80_000).map(|number| format!("{number:0>100}").into()));
     let all = refusal(directory.path(), many).await;
     insta::with_settings!({filters => vec![(r"limit about \d+", "limit about N")]}, {
-                                    insta::assert_snapshot!([one, all].join("\n"), @r"
+                                insta::assert_snapshot!([one, all].join("\n"), @r"
         the command line and environment are too long for this system: 200092 bytes in all (limit about N), the longest is environment variable `NOTES` with 200006 bytes (limit 131072); pass long values in a file
         the command line and environment are too long for this system: 8720077 bytes in all (limit about N), the longest is argument 80002 with 100 bytes (limit 131072); pass long values in a file
 ");
-                                });
+                            });
 }
 
 #[tokio::test]

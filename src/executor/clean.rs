@@ -154,4 +154,17 @@ mod tests {
         check("\x1bcreset \x1b(B", "reset ");
         check("\x1bPdevice\nnext", "\nnext");
     }
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_only_text_and_colours_leave(
+            text in r"(\x1b[\[\]PX^_(c0-9;m]{0,3}|[0-9;:]{0,3}m|[\r\n\x07\x9b\x9c\u{202e}\u{2066}a]|\PC|\pC){0,30}",
+        ) {
+            let safe = terminal_safe(&text);
+            let colours = regex::Regex::new(r"\x1b\[[0-9;:]*m").unwrap();
+            let bare = colours.replace_all(&safe, "");
+            let dangerous = bare.chars().find(|found| is_dangerous(*found) && !matches!(found, '\n' | '\t'));
+            proptest::prop_assert_eq!(dangerous, None, "{:?}", safe);
+            proptest::prop_assert_eq!(&terminal_safe(&safe), &safe);
+        }
+    }
 }

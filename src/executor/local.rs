@@ -2,7 +2,9 @@
 //!
 //! Everything happens in one future: no helper task, no thread. The leader's exit decides the end: what else is in
 //! its group is killed then, and a process that left the group but still holds the output is looked for by its
-//! environment (`host::sweep`), so nothing can keep a finished task open.
+//! environment (`host::sweep`), so nothing can keep a finished task open. One that left the group and gave up the
+//! output (a daemon; a background job of a shell with `set -m`) is not noticed here: a sweep at the end of the run
+//! finds it.
 //!
 //! A timeout counts running time. The monotonic clock stands still while a Linux machine sleeps, and time is counted
 //! in steps of a second of which each counts two at most: when the engine was stopped (Ctrl-Z) for an hour, its tasks
@@ -46,12 +48,12 @@ pub async fn run(
     }
     let output = match Output::new(&task, on_line) {
         Ok(output) => output,
-        Err(error) => return Finished::without_process(Ended::NotStarted(error)),
+        Err(error) => return not_started(&task, &error),
     };
     KILLS.known();
     let (child, pipes) = match start(&task) {
         Ok(started) => started,
-        Err(error) => return Finished::without_process(Ended::NotStarted(error.to_string())),
+        Err(error) => return not_started(&task, &error.to_string()),
     };
     let began = Instant::now();
     let pid = child.id();
@@ -60,6 +62,10 @@ pub async fn run(
     let ending = running.until_ended(&task, &mut stop).await;
     let duration = began.elapsed();
     running.finish(&task, ending, duration).await
+}
+
+fn not_started(task: &Task, why: &str) -> Finished {
+    Finished::without_process(Ended::NotStarted(task.mask.apply(why).into_owned()))
 }
 
 /// A started task and what it has written so far.

@@ -1,7 +1,7 @@
 //! Memory that may be used: the machine's, within the limits of our control group and of those around it.
 
 use std::fs::read_to_string;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes, within the limits of our control group where it has any. Zero where the system does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,11 +12,24 @@ pub struct Memory {
 }
 
 pub fn memory() -> Memory {
-    let Ok(mut system) = sysinfo::System::new() else { return Memory { total: 0, available: 0 } };
-    system.refresh_memory();
-    let whole = Memory { total: system.total_memory(), available: system.available_memory() };
+    let whole = of_machine(&read_to_string("/proc/meminfo").unwrap_or_default()).unwrap_or_else(of_sysinfo);
     let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
     within_groups(whole, &groups, Path::new("/sys/fs/cgroup"))
+}
+
+/// From `/proc/meminfo`: several times as fast as sysinfo, for who asks before each start.
+fn of_machine(text: &str) -> Option<Memory> {
+    let bytes = |name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    };
+    Some(Memory { total: bytes("MemTotal:")?, available: bytes("MemAvailable:")? })
+}
+
+fn of_sysinfo() -> Memory {
+    let Ok(mut system) = sysinfo::System::new() else { return Memory { total: 0, available: 0 } };
+    system.refresh_memory();
+    Memory { total: system.total_memory(), available: system.available_memory() }
 }
 
 /// `groups` is `/proc/self/cgroup`. sysinfo's own limits count the page cache as used: a group that read much would
@@ -25,14 +38,14 @@ fn within_groups(whole: Memory, groups: &str, mount: &Path) -> Memory {
     let limits = groups.lines().flat_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         match (fields.next(), fields.next()) {
-            (Some(""), Some(path)) => limits_along(mount, path, &VERSION_2),
+            (Some(""), Some(path)) => limits_along(mount, path, &VERSION_2, whole.total),
             (Some(controllers), Some(path)) if controllers.split(',').any(|name| name == "memory") => {
-                limits_along(&mount.join("memory"), path, &VERSION_1)
+                limits_along(&mount.join("memory"), path, &VERSION_1, whole.total)
             }
             _ => Vec::new(),
         }
     });
-    limits.filter(|limit| limit.total < whole.total).fold(whole, |least, limit| Memory {
+    limits.fold(whole, |least, limit| Memory {
         total: least.total.min(limit.total),
         available: least.available.min(limit.available),
     })
@@ -49,16 +62,18 @@ const VERSION_2: Files = Files { limit: "memory.max", usage: "memory.current", c
 const VERSION_1: Files =
     Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", cache: "total_inactive_file " };
 
-/// The limits of a group and of every group above it. One that cannot be read, or is not mounted here, has none.
-fn limits_along(mount: &Path, path: &str, files: &Files) -> Vec<Memory> {
+/// The limits below `most` of a group and of every group above it. One that cannot be read, or is not mounted here,
+/// has none.
+fn limits_along(mount: &Path, path: &str, files: &Files, most: u64) -> Vec<Memory> {
     let group = mount.join(path.trim_start_matches('/'));
     let above = group.ancestors().take_while(|folder| folder.starts_with(mount));
-    above.filter_map(|folder| limit(folder.to_owned(), files)).collect()
+    above.filter_map(|folder| limit(folder, files, most)).collect()
 }
 
-fn limit(group: PathBuf, files: &Files) -> Option<Memory> {
+fn limit(group: &Path, files: &Files, most: u64) -> Option<Memory> {
     let number = |name| read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    let total = number(files.limit)?;
+    // The statistics are slow to read: not where there is no limit.
+    let total = number(files.limit).filter(|total| *total < most)?;
     let stat = read_to_string(group.join("memory.stat")).unwrap_or_default();
     let cache = stat.lines().find_map(|line| line.strip_prefix(files.cache)?.parse().ok());
     let used = number(files.usage)?.saturating_sub(cache.unwrap_or(0));
@@ -74,6 +89,14 @@ pub fn out_of_memory_kills() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_tells_in_kibibytes() {
+        let text = "MemTotal:       16 kB\nMemFree:        1 kB\nMemAvailable:        9 kB\n";
+        assert_eq!(of_machine(text), Some(Memory { total: 16 << 10, available: 9 << 10 }));
+        assert_eq!(of_machine("MemTotal: 16 kB\n"), None);
+        assert!(of_sysinfo().total > 0);
+    }
 
     const WHOLE: Memory = Memory { total: 1000, available: 800 };
 

@@ -135,6 +135,10 @@ fn exit_notice(pid: Pid) -> ExitNotice {
     {
         return ExitNotice::Pidfd(pidfd);
     }
+    wait_in_thread(pid)
+}
+
+fn wait_in_thread(pid: Pid) -> ExitNotice {
     ExitNotice::Thread(tokio::task::spawn_blocking(move || {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -312,4 +316,29 @@ const MAXRSS_UNIT: u64 = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
 fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(time.tv_sec.unsigned_abs())
         + Duration::from_micros(u64::from(time.tv_usec.unsigned_abs() as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// What is done where there is no pidfd.
+    #[tokio::test]
+    async fn a_thread_can_wait_as_well() {
+        let null = std::fs::File::create("/dev/null").unwrap();
+        let start = Start {
+            argv: &["sh".into(), "-c".into(), "exit 4".into()],
+            env: &[],
+            directory: Path::new("/"),
+            stdout: null.as_fd(),
+            stderr: null.as_fd(),
+        };
+        let mut child = Child::start(&start).unwrap();
+        child.exit = wait_in_thread(child.pid);
+        child.ended().await;
+        assert_eq!(child.reap().unwrap().status, Status::Code(4));
+        assert!(!child.group_remains());
+    }
 }

@@ -140,6 +140,9 @@ fn cut(text: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
 }
 
 proptest! {
+    // Each case builds an automaton, which takes a while without optimisation.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Few letters, so that secrets overlap themselves and one another.
     #[test]
     fn a_stream_cut_anywhere_is_masked_as_the_whole(
