@@ -36,7 +36,13 @@ pub enum Durability {
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), DiskError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let fail = |source| DiskError::new("write", path, source);
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).map_err(fail)?;
+    // As any new file: what the umask allows. A temporary file is private otherwise.
+    let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(ordinary)
+        .tempfile_in(directory)
+        .map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     if durability == Durability::PowerLoss {
         file.as_file().sync_all().map_err(fail)?;
@@ -113,7 +119,15 @@ pub fn remove(path: &Path) -> Result<(), DiskError> {
 #[derive(Debug)]
 #[must_use]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// A process that another thread starts just now has a copy of the file until it becomes the new program: closing
+    /// ours would leave the lock held for that moment.
+    fn drop(&mut self) {
+        let _closing_does_it_too = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -124,7 +138,7 @@ impl Lock {
     pub fn wait(path: &Path) -> Result<Self, DiskError> {
         let file = Self::open(path)?;
         file.lock().map_err(|source| DiskError::new("lock", path, source))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Takes the lock, or returns `None` when someone else has it.
@@ -134,7 +148,7 @@ impl Lock {
     pub fn attempt(path: &Path) -> Result<Option<Self>, DiskError> {
         let file = Self::open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(source)) => Err(DiskError::new("lock", path, source)),
         }

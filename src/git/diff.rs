@@ -44,13 +44,9 @@ impl Kind {
 }
 
 pub(in crate::git) const MODE_TREE: u32 = 0o040_000;
-#[expect(dead_code, reason = "the capture of a slot is its user")]
 pub(in crate::git) const MODE_FILE: u32 = 0o100_644;
-#[expect(dead_code, reason = "the capture of a slot is its user")]
 pub(in crate::git) const MODE_EXECUTABLE: u32 = 0o100_755;
-#[expect(dead_code, reason = "the capture of a slot is its user")]
 pub(in crate::git) const MODE_SYMLINK: u32 = 0o120_000;
-#[expect(dead_code, reason = "the capture of a slot is its user")]
 pub(in crate::git) const MODE_SUBMODULE: u32 = 0o160_000;
 
 /// A file, symlink or submodule in a tree.

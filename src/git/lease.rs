@@ -1,13 +1,16 @@
 //! A lease: the right to one slot, brought to one commit, until it is given back. What the node left is read back as a
 //! tree. Knows nothing of the node but its name.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::slot::{Inner, Place, make_writable};
-use super::{CommitId, GitError, Holder, Pool, Repo, RepoPath, TreeId, command};
-use crate::disk::{self, Durability, Lock};
-use crate::process::Tool;
+use super::index::Stat;
+use super::settings::{Driver, Settings};
+use super::slot::{Inner, Mark, Numbers, Place};
+use super::workspace::{Disk, Known, Workspace};
+use super::{CommitId, GitError, Holder, Pool, Repo, TreeId, bring, capture, files, plain, worktree};
+use crate::disk::Lock;
 
 /// What a lease is for.
 pub struct LeaseRequest<'a> {
@@ -27,16 +30,26 @@ pub struct Captured {
     pub tree: TreeId,
     /// Where the node moved `HEAD` to, if it did. Only the tree counts.
     pub head: Option<CommitId>,
+    /// Repositories that the node made inside its slot, and that are no part of the tree.
+    pub skipped: Vec<String>,
 }
 
-/// The right to a slot. Dropped without [`Lease::finish`], the slot stays marked as dirty.
-#[derive(Debug)]
+/// The right to a slot. Dropped without [`Lease::finish`], the slot stays marked with its holder.
 #[must_use]
 pub struct Lease {
     pool: Arc<Inner>,
     slot: Place,
     admin: PathBuf,
+    holder: Holder,
+    prefer: String,
     commit: CommitId,
+    tree: TreeId,
+    settings: Arc<Settings>,
+    repo: Option<Repo>,
+    /// `None` with the plain driver.
+    known: Option<Known>,
+    /// The index file as we left it.
+    index: Option<Stat>,
     _lock: Lock,
 }
 
@@ -47,19 +60,41 @@ impl Pool {
     /// # Errors
     /// When the commit is missing, git fails, or the disk does.
     pub fn lease(&self, request: &LeaseRequest<'_>) -> Result<Lease, GitError> {
-        let repo = Repo::open(&self.inner.repo)?;
+        let pool = &self.inner;
+        let settings = pool.settings()?;
+        let repo = pool.take_repo()?;
         let tree = repo.tree_of(request.commit)?;
-        let (slot, lock) = self.inner.take(request.prefer, tree)?;
-        if let Some(previous) = slot.mark().and_then(|mark| mark.holder) {
-            (request.sweep)(&previous);
+        let (slot, lock) = pool.take(request.prefer, tree)?;
+        let mark = slot.mark();
+        if let Some(previous) = mark.as_ref().and_then(|mark| mark.holder.as_ref()) {
+            (request.sweep)(previous);
         }
         slot.mark_dirty(Some(request.holder))?;
-        let admin = match self.inner.admin(&slot) {
-            Some(admin) => bring(&self.inner, &slot, admin, request.commit)?,
-            None => fresh(&self.inner, &slot, request.commit)?,
+        let mut lease = Lease {
+            pool: Arc::clone(pool),
+            admin: PathBuf::new(),
+            holder: request.holder.clone(),
+            prefer: request.prefer.to_owned(),
+            commit: request.commit,
+            tree,
+            settings,
+            repo: Some(repo),
+            known: None,
+            index: None,
+            slot,
+            _lock: lock,
         };
-        slot.set_held(request.prefer, tree)?;
-        Ok(Lease { pool: Arc::clone(&self.inner), slot, admin, commit: request.commit, _lock: lock })
+        match lease.bring(mark.as_ref()) {
+            Ok(()) => {}
+            Err(GitError::Disk(_) | GitError::Command { .. }) => {
+                // Something that a node left stands in the way: begin again with nothing.
+                files::clear(&lease.slot.path)?;
+                worktree::forget(&pool.repo, &lease.admin_name())?;
+                lease.bring(None)?;
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(lease)
     }
 }
 
@@ -80,53 +115,133 @@ impl Lease {
     /// Reads back what the node left. Nothing of the node may run any more.
     ///
     /// # Errors
-    /// When the node took its slot apart (`.git` is gone), or git cannot read a file.
+    /// When the node removed its whole slot, a file cannot be read, or a filter fails.
     pub fn capture(&mut self) -> Result<Captured, GitError> {
-        if self.pool.admin(&self.slot).as_ref() != Some(&self.admin) {
-            return Err(self.slot.error("is no worktree any more: its `.git` was removed or replaced"));
+        if !std::fs::symlink_metadata(&self.slot.path).is_ok_and(|meta| meta.is_dir()) {
+            return Err(self.slot.error("was removed by the node that ran in it"));
         }
-        remove_locks(&self.admin);
-        let tool = || slot_git(&self.pool, &self.slot, &self.admin);
-        if let Err(first) = command::run(tool(), &["add", "-A"]) {
-            // The node may have left an index that git cannot read.
-            disk::remove(&self.admin.join("index"))?;
-            command::run(tool(), &["read-tree", &self.commit.to_string()])?;
-            command::run(tool(), &["add", "-A"]).map_err(|_| first)?;
-        }
-        let tree = command::run(tool(), &["write-tree"])?;
-        let tree = String::from_utf8_lossy(&tree).trim().parse();
-        let tree = tree.map_err(|_| self.slot.error("gave no tree"))?;
-        let head = command::run(tool(), &["rev-parse", "--verify", "-q", "HEAD"]).ok();
-        let head = head.and_then(|id| String::from_utf8_lossy(&id).trim().parse().ok());
-        Ok(Captured { tree, head: head.filter(|head| *head != self.commit) })
+        files::open_up(&self.slot.path);
+        let head = self.head();
+        let mut known = self.known.take();
+        let slot = self.workspace()?;
+        let taken = match &mut known {
+            Some(known) => capture::capture(&slot, known, self.tree, self.index)?,
+            None => {
+                worktree::ensure(&self.pool.repo, &self.slot.path, &self.admin_name(), self.commit)?;
+                plain::capture(&slot, self.commit)?
+            }
+        };
+        self.known = known;
+        self.tree = taken.tree;
+        Ok(Captured { tree: taken.tree, head, skipped: taken.skipped })
     }
 
     /// Brings the slot back to the commit of the lease: what an attempt left is gone, ignored files stay.
     ///
     /// # Errors
-    /// When git or the disk fails.
+    /// When the disk or a filter fails.
     pub fn reset(&mut self) -> Result<(), GitError> {
-        self.admin = match self.pool.admin(&self.slot) {
-            Some(admin) => bring(&self.pool, &self.slot, admin, self.commit)?,
-            None => fresh(&self.pool, &self.slot, self.commit)?,
+        if let Some(repo) = &self.repo {
+            self.tree = repo.tree_of(self.commit)?;
+        }
+        self.bring(None)
+    }
+
+    /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs.
+    ///
+    /// # Errors
+    /// When its files cannot be written; the slot is free all the same.
+    pub fn finish(mut self) -> Result<(), GitError> {
+        let written = self.slot.set_held(&self.prefer, self.tree)?;
+        if let Some(mut known) = self.known.take() {
+            known.manifest.stamp = written.modified;
+            self.pool.remember(&self.slot, written, known);
+        }
+        self.slot.mark_dirty(None)
+    }
+
+    fn bring(&mut self, mark: Option<&Mark>) -> Result<(), GitError> {
+        let name = self.admin_name();
+        self.admin = worktree::ensure(&self.pool.repo, &self.slot.path, &name, self.commit)?;
+        let known = self.known.take().or_else(|| self.pool.recall(&self.slot));
+        let slot = self.workspace()?;
+        let known = match self.settings.driver {
+            Driver::Plain => {
+                plain::bring(&slot, self.commit)?;
+                None
+            }
+            Driver::Direct => {
+                let distrust = mark.is_some_and(|mark| !mark.is_of_this_boot());
+                let known = known.unwrap_or_else(|| on_record(&slot, distrust));
+                Some(bring::bring(&slot, known, self.tree)?)
+            }
         };
+        let index = slot.stat_index();
+        self.known = known;
+        self.index = index;
+        let written = self.slot.set_held(&self.prefer, self.tree)?;
+        if let Some(known) = &mut self.known {
+            known.manifest.stamp = written.modified;
+        }
         Ok(())
     }
 
-    /// Gives the slot back. What the node left in it is cleared when it is leased again.
-    ///
-    /// # Errors
-    /// When the mark cannot be written; the slot is free all the same.
-    pub fn finish(self) -> Result<(), GitError> {
-        self.slot.mark_dirty(None)
+    fn admin_name(&self) -> String {
+        worktree::admin_name(&self.pool.directory, self.slot.number)
     }
+
+    fn workspace(&self) -> Result<Workspace<'_>, GitError> {
+        let repo = self.repo.as_ref().ok_or_else(|| self.slot.error("has no open repository"))?;
+        Ok(Workspace {
+            repo,
+            settings: &self.settings,
+            root: &self.slot.path,
+            admin: &self.admin,
+            holder: &self.holder,
+        })
+    }
+
+    /// Where the node left `HEAD`, if that is somewhere else.
+    fn head(&self) -> Option<CommitId> {
+        let text = std::fs::read_to_string(self.admin.join("HEAD")).ok()?;
+        let text = text.trim_end();
+        let commit = match text.strip_prefix("ref: ") {
+            Some(name) => self.repo.as_ref()?.read_ref(name).ok().flatten(),
+            None => text.parse().ok(),
+        };
+        commit.filter(|commit| *commit != self.commit)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(repo) = self.repo.take() {
+            self.pool.give_repo(repo);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("path", &self.slot.path).field("commit", &self.commit).finish()
+    }
+}
+
+/// What the slot's own index says, which may be from another process or from a node. After the system went down, what it
+/// says of files proves nothing.
+fn on_record(slot: &Workspace<'_>, distrust: bool) -> Known {
+    let mut manifest = super::index::Manifest::load(&slot.index()).unwrap_or_default();
+    if distrust {
+        manifest.entries.iter_mut().for_each(|entry| entry.stat = None);
+    }
+    Known { manifest, tree: None, disk: Disk::Unknown }
 }
 
 impl Inner {
     /// Locks the best free slot: the one that last ran this node, else one that holds the tree, else any, else a new
     /// number.
     fn take(&self, node: &str, tree: TreeId) -> Result<(Place, Lock), GitError> {
-        let numbers = self.numbers()?;
+        let numbers = self.numbers(Numbers::All)?;
         let tree = tree.to_string();
         let mut slots: Vec<(u8, Place)> = numbers
             .iter()
@@ -153,44 +268,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// Brings a slot that is whole to a commit; makes it anew when what a node left stands in the way.
-fn bring(pool: &Inner, slot: &Place, admin: PathBuf, commit: CommitId) -> Result<PathBuf, GitError> {
-    match checkout(pool, slot, &admin, commit) {
-        Ok(()) => Ok(admin),
-        Err(_) => fresh(pool, slot, commit),
-    }
-}
-
-fn fresh(pool: &Inner, slot: &Place, commit: CommitId) -> Result<PathBuf, GitError> {
-    let admin = pool.build(slot, commit)?;
-    checkout(pool, slot, &admin, commit)?;
-    Ok(admin)
-}
-
-fn checkout(pool: &Inner, slot: &Place, admin: &Path, commit: CommitId) -> Result<(), GitError> {
-    remove_locks(admin);
-    // Detached before anything moves: a node may have checked out a branch, which must stay where it is.
-    disk::replace(&admin.join("HEAD"), format!("{commit}\n").as_bytes(), Durability::Crash)?;
-    make_writable(&slot.path);
-    let commit = commit.to_string();
-    command::run(slot_git(pool, slot, admin), &["reset", "--hard", "-q", &commit])?;
-    command::run(slot_git(pool, slot, admin), &["clean", "-ffdq"]).map(drop)
-}
-
-/// Lock files in the slot's own directory: whoever made them is dead, because the slot's lock is ours.
-fn remove_locks(admin: &Path) {
-    for name in ["index.lock", "HEAD.lock"] {
-        let _absent = std::fs::remove_file(admin.join(name));
-    }
-}
-
-fn slot_git(pool: &Inner, slot: &Place, admin: &Path) -> Tool {
-    let at = RepoPath {
-        git_dir: admin.to_owned(),
-        common_dir: pool.repo.common_dir.clone(),
-        work_dir: Some(slot.path.clone()),
-    };
-    command::git_at(&at).args(["-c", "core.sparseCheckout=false", "-c", "core.bare=false"])
 }

@@ -6,17 +6,31 @@
 //! repository is the one that the directory is in, so that a run started from a hook or an alias acts on what its user
 //! sees.
 
+mod bring;
+mod capture;
 pub mod checkout;
 pub mod command;
 mod diff;
+mod edit;
 mod error;
+mod files;
+mod filters;
 mod id;
+mod ignore;
+mod index;
 pub mod lease;
 pub mod merge;
 mod path;
+mod pattern;
+mod plain;
 pub mod repo;
+mod settings;
 pub mod slot;
 pub mod tree;
+mod untracked;
+mod walk;
+mod workspace;
+mod worktree;
 
 pub use checkout::{Checkout, Head};
 pub use diff::{Change, Kind};

@@ -1,20 +1,26 @@
-//! The pool of worktrees ("slots") and the files that say what each holds. Knows how slots are found, made, locked,
-//! listed and removed; bringing one to a tree and reading it back is the lease's.
+//! The pool of worktrees ("slots") and the files that say what each holds. Knows how slots are found, locked, listed and
+//! removed; bringing one to a tree and reading it back is the lease's.
 //!
 //! `<pool>/<N>/` is a linked worktree with a detached `HEAD`. Beside it:
 //! - `<N>.lock`: held through the kernel while the slot is leased, so that a crash frees it;
-//! - `<N>.dirty`: written before the slot is touched, with who holds it; there after a crash: "unknown", never "clean";
-//! - `<N>.json`: what it held last, only to choose well.
+//! - `<N>.dirty`: on disk before the slot is touched, with who holds it. After a crash it is still there with that name,
+//!   and whatever is left of the holder is ended before the slot is used again. A slot that was given back keeps the file,
+//!   without a holder: so it is made durable once for each slot, not once for each lease;
+//! - `<N>.json`: what it held last, to choose well.
 //!
-//! Slots are made one at a time, under `<common dir>/spb/worktrees.lock`, because parallel `git worktree add` trips over
-//! its own locks. Only worktrees whose recorded place is a slot of this pool are ever touched; nothing is ever pruned.
+//! The lock files stay when slots are removed: one that is unlinked can be locked twice. Only worktrees that this pool
+//! made are ever touched, and nothing is ever pruned.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, GitError, RepoPath, TreeId, command};
+use super::index::Stat;
+use super::settings::Settings;
+use super::workspace::Known;
+use super::{GitError, Repo, RepoPath, TreeId, files, worktree};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 
@@ -29,15 +35,19 @@ pub struct Holder {
 }
 
 /// The slots of one repository. Cheap to clone; shared by threads and, through the file system, by processes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pool {
     pub(in crate::git) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 pub(in crate::git) struct Inner {
     pub repo: RepoPath,
     pub directory: PathBuf,
+    settings: Mutex<Option<Arc<Settings>>>,
+    /// Open repositories that no lease uses now.
+    repos: Mutex<Vec<Repo>>,
+    /// What slots hold that this process gave back, with the `<N>.json` that it wrote then.
+    known: Mutex<HashMap<u32, (Stat, Known)>>,
 }
 
 /// What is known of a slot without touching it.
@@ -103,19 +113,27 @@ impl Pool {
         disk::create_directory(&repo.common_dir.join("spb"))?;
         let directory = std::fs::canonicalize(&directory)
             .map_err(|source| DiskError::new("resolve", &directory, source))?;
-        Ok(Self { inner: Arc::new(Inner { repo: repo.clone(), directory }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                repo: repo.clone(),
+                directory,
+                settings: Mutex::default(),
+                repos: Mutex::default(),
+                known: Mutex::default(),
+            }),
+        })
     }
 
     pub fn directory(&self) -> &Path {
         &self.inner.directory
     }
 
-    /// All slots in order of their numbers. Writes nothing; a slot is tried for a moment to see whether it is in use.
+    /// All slots in order of their numbers. Writes nothing.
     ///
     /// # Errors
     /// When the pool's directory cannot be read.
     pub fn list(&self) -> Result<Vec<SlotInfo>, GitError> {
-        let slots = self.inner.numbers()?.into_iter().map(|number| self.inner.place(number));
+        let slots = self.inner.numbers(Numbers::Existing)?.into_iter().map(|number| self.inner.place(number));
         slots.map(|slot| slot.info()).collect()
     }
 
@@ -125,8 +143,10 @@ impl Pool {
     /// When something of a free slot cannot be removed.
     pub fn remove(&self, which: Which) -> Result<Vec<Removal>, GitError> {
         let numbers = match which {
-            Which::All => self.inner.numbers()?,
-            Which::Number(number) => self.inner.numbers()?.into_iter().filter(|n| *n == number).collect(),
+            Which::All => self.inner.numbers(Numbers::Existing)?,
+            Which::Number(number) => {
+                self.inner.numbers(Numbers::Existing)?.into_iter().filter(|n| *n == number).collect()
+            }
         };
         numbers.into_iter().map(|number| self.inner.remove(number)).collect()
     }
@@ -137,87 +157,76 @@ impl Inner {
         Place { number, path: self.directory.join(number.to_string()) }
     }
 
-    /// Numbers that have a slot, a lock or a mark.
-    pub fn numbers(&self) -> Result<Vec<u32>, GitError> {
+    /// Numbers of slots that have anything but a lock, or with a lock alone too.
+    pub fn numbers(&self, which: Numbers) -> Result<Vec<u32>, GitError> {
         let fail = |source| DiskError::new("read the directory", &self.directory, source);
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(&self.directory).map_err(fail)? {
             let name = entry.map_err(fail)?.file_name();
-            let stem = name.to_str().and_then(|name| name.split('.').next());
-            numbers.extend(stem.and_then(|stem| stem.parse::<u32>().ok()).filter(|number| *number > 0));
+            let Some(name) = name.to_str() else { continue };
+            let (stem, rest) = name.split_once('.').unwrap_or((name, ""));
+            if rest != "lock" || which == Numbers::All {
+                numbers.extend(stem.parse::<u32>().ok().filter(|number| *number > 0));
+            }
         }
         numbers.sort_unstable();
         numbers.dedup();
         Ok(numbers)
     }
 
+    pub fn settings(&self) -> Result<Arc<Settings>, GitError> {
+        let mut settings = locked(&self.settings);
+        match &*settings {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Ok(Arc::clone(settings.insert(Arc::new(Settings::read(&self.repo)?)))),
+        }
+    }
+
+    /// An open repository, from those that lie ready.
+    pub fn take_repo(&self) -> Result<Repo, GitError> {
+        let ready = locked(&self.repos).pop();
+        ready.map_or_else(|| Repo::open(&self.repo), Ok)
+    }
+
+    pub fn give_repo(&self, repo: Repo) {
+        locked(&self.repos).push(repo);
+    }
+
+    /// What this process knows of a slot, unless another has used it since.
+    pub fn recall(&self, slot: &Place) -> Option<Known> {
+        let (written, known) = locked(&self.known).remove(&slot.number)?;
+        let meta = std::fs::symlink_metadata(slot.beside("json")).ok()?;
+        (Stat::of(&meta) == written).then_some(known)
+    }
+
+    pub fn remember(&self, slot: &Place, written: Stat, known: Known) {
+        locked(&self.known).insert(slot.number, (written, known));
+    }
+
     fn remove(&self, number: u32) -> Result<Removal, GitError> {
         let slot = self.place(number);
         let Some(_lock) = Lock::attempt(&slot.beside("lock"))? else { return Ok(Removal::Busy(number)) };
-        slot.mark_dirty(None)?;
-        self.discard(&slot)?;
-        for file in ["json", "dirty", "lock"] {
+        slot.mark_dirty(slot.mark().and_then(|mark| mark.holder).as_ref())?;
+        files::clear(&slot.path)?;
+        worktree::forget(&self.repo, &worktree::admin_name(&self.directory, number))?;
+        for file in ["json", "dirty"] {
             disk::remove(&slot.beside(file))?;
         }
         Ok(Removal::Removed(number))
     }
-
-    /// Makes the worktree of a slot from nothing, at a commit, without files. The slot's lock is held by the caller.
-    pub fn build(&self, slot: &Place, commit: CommitId) -> Result<PathBuf, GitError> {
-        let _lock = Lock::wait(&self.repo.common_dir.join("spb/worktrees.lock"))?;
-        self.discard_locked(slot)?;
-        let path = slot.path.to_string_lossy();
-        let commit = commit.to_string();
-        let arguments = ["worktree", "add", "--detach", "--no-checkout", "--", &path, &commit];
-        command::run(command::git_at(&self.repo), &arguments)?;
-        self.admin(slot).ok_or_else(|| slot.error("is not usable right after it was made"))
-    }
-
-    fn discard(&self, slot: &Place) -> Result<(), GitError> {
-        let _lock = Lock::wait(&self.repo.common_dir.join("spb/worktrees.lock"))?;
-        self.discard_locked(slot)
-    }
-
-    /// Removes a slot's files and whatever git has on record for its place.
-    fn discard_locked(&self, slot: &Place) -> Result<(), GitError> {
-        make_writable(&slot.path);
-        disk::remove(&slot.path)?;
-        for admin in self.admins_of(slot) {
-            disk::remove(&admin)?;
-        }
-        Ok(())
-    }
-
-    /// The administrative directory of a slot, if both sides agree and it is whole.
-    pub fn admin(&self, slot: &Place) -> Option<PathBuf> {
-        let file = slot.path.join(".git");
-        if !std::fs::symlink_metadata(&file).ok()?.is_file() {
-            return None;
-        }
-        let text = std::fs::read_to_string(&file).ok()?;
-        let admin = PathBuf::from(text.strip_prefix("gitdir: ")?.strip_suffix('\n')?);
-        let ours = admin.parent()? == self.repo.common_dir.join("worktrees")
-            && recorded_place(&admin).as_deref() == Some(&*slot.path)
-            && !admin.join("locked").exists()
-            && admin.join("HEAD").is_file()
-            && std::fs::read_to_string(admin.join("commondir")).is_ok_and(|text| text.trim_end() == "../..");
-        ours.then_some(admin)
-    }
-
-    /// Every record of git that says its worktree is in this slot, whole or not.
-    fn admins_of(&self, slot: &Place) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(self.repo.common_dir.join("worktrees")) else {
-            return Vec::new();
-        };
-        let admins = entries.filter_map(Result::ok).map(|entry| entry.path());
-        admins.filter(|admin| recorded_place(admin).as_deref() == Some(&*slot.path)).collect()
-    }
 }
 
-/// Where git believes the worktree of an administrative directory to be.
-fn recorded_place(admin: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(admin.join("gitdir")).ok()?;
-    Some(Path::new(text.trim_end_matches('\n')).parent()?.to_owned())
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::git) enum Numbers {
+    /// Slots that exist.
+    Existing,
+    /// Those that existed once, too.
+    All,
+}
+
+/// The data behind these locks is whole at any moment, so a panic elsewhere does not matter.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One slot's files.
@@ -239,8 +248,17 @@ pub(in crate::git) struct Held {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::git) struct Mark {
     version: u32,
-    /// `None`: someone removed the slot, or gave it back.
+    /// `None`: it was given back, or nobody can tell any more.
     pub holder: Option<Holder>,
+    /// Identity of the system's run in which the mark was made: what was not flushed when it went down may be lost.
+    boot: String,
+}
+
+impl Mark {
+    /// Whether the system has been running since.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.boot == boot_id()
+    }
 }
 
 impl Place {
@@ -257,33 +275,38 @@ impl Place {
         serde_json::from_slice(&bytes).ok().filter(|held: &Held| held.version == FORMAT)
     }
 
-    pub fn set_held(&self, node: &str, tree: TreeId) -> Result<(), GitError> {
+    /// Writes `<N>.json`; gives its stat data, whose time is that of the pool's file system now.
+    pub fn set_held(&self, node: &str, tree: TreeId) -> Result<Stat, GitError> {
         let held = Held { version: FORMAT, node: node.to_owned(), tree: tree.to_string() };
-        write_json(&self.beside("json"), &held, Durability::Crash)
+        let path = self.beside("json");
+        write_json(&path, &held, Durability::Crash)?;
+        let meta = std::fs::symlink_metadata(&path).map_err(|error| DiskError::new("read", &path, error))?;
+        Ok(Stat::of(&meta))
     }
 
     /// The mark, if there is one. One that cannot be read says only that the slot is dirty.
     pub fn mark(&self) -> Option<Mark> {
         let bytes = std::fs::read(self.beside("dirty")).ok()?;
-        Some(serde_json::from_slice(&bytes).unwrap_or(Mark { version: FORMAT, holder: None }))
+        let unknown = Mark { version: FORMAT, holder: None, boot: String::new() };
+        Some(serde_json::from_slice(&bytes).unwrap_or(unknown))
     }
 
     /// Makes the mark, durably if there was none: a crash from here on is seen.
     pub fn mark_dirty(&self, holder: Option<&Holder>) -> Result<(), GitError> {
         let path = self.beside("dirty");
         let durability = if path.exists() { Durability::Crash } else { Durability::PowerLoss };
-        write_json(&path, &Mark { version: FORMAT, holder: holder.cloned() }, durability)
+        let mark = Mark { version: FORMAT, holder: holder.cloned(), boot: boot_id() };
+        write_json(&path, &mark, durability)
     }
 
     fn info(&self) -> Result<SlotInfo, GitError> {
         let mark = self.mark();
-        let lock = self.beside("lock");
-        let busy = lock.exists() && Lock::attempt(&lock)?.is_none();
         let holder = mark.and_then(|mark| mark.holder);
-        let state = match (busy, &holder) {
-            (true, _) => SlotState::Busy,
-            (false, Some(_)) => SlotState::Dirty,
-            (false, None) => SlotState::Free,
+        // Only one that was not given back is tried: the trial must not make a free slot look busy to someone else.
+        let state = match holder {
+            None => SlotState::Free,
+            Some(_) if Lock::attempt(&self.beside("lock"))?.is_none() => SlotState::Busy,
+            Some(_) => SlotState::Dirty,
         };
         let held = self.held();
         Ok(SlotInfo {
@@ -302,24 +325,10 @@ fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Re
     Ok(disk::replace(path, &bytes, durability)?)
 }
 
-/// Gives the owner full rights on every directory below, so that what a node locked can be removed. Best effort: what
-/// it cannot change shows when the removal fails.
-pub(in crate::git) fn make_writable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let Ok(meta) = std::fs::symlink_metadata(path) else { return };
-    if !meta.is_dir() {
-        return;
-    }
-    if meta.permissions().mode() & 0o700 != 0o700 {
-        let _best_effort =
-            std::fs::set_permissions(path, PermissionsExt::from_mode(meta.permissions().mode() | 0o700));
-    }
-    let Ok(entries) = std::fs::read_dir(path) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            make_writable(&entry.path());
-        }
-    }
+/// Empty where the system does not tell.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 fn directory_bytes(path: &Path) -> u64 {

@@ -2,9 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use spb::git::{CommitId, Holder, Lease, LeaseRequest, Pool, Repo, RepoPath, repo};
+use spb::git::{CommitId, Holder, Lease, LeaseRequest, Pool, Repo, RepoPath, TreeId, repo};
 
 /// A repository at `<temporary>/home/repo`; its pool goes to `<temporary>/pool`.
 pub struct TestRepo {
@@ -37,6 +41,13 @@ impl TestRepo {
     pub fn with(files: &[(&str, &str)]) -> Self {
         let test = Self::new();
         test.commit("start", files);
+        test
+    }
+
+    /// The same with a setting that makes slots be handled by the git command alone.
+    pub fn plain(files: &[(&str, &str)]) -> Self {
+        let test = Self::with(files);
+        test.git(&["config", "core.precomposeUnicode", "true"]);
         test
     }
 
@@ -73,6 +84,11 @@ impl TestRepo {
         self.git(&["rev-parse", "HEAD"]).trim().parse().unwrap()
     }
 
+    /// Paths in a tree, one a line.
+    pub fn listed(&self, tree: TreeId) -> String {
+        self.git(&["ls-tree", "-r", "--name-only", &tree.to_string()])
+    }
+
     pub fn repo_path(&self) -> RepoPath {
         repo::discover(&self.path).unwrap()
     }
@@ -81,8 +97,12 @@ impl TestRepo {
         Repo::open(&self.repo_path()).unwrap()
     }
 
+    pub fn temporary(&self) -> PathBuf {
+        self.temporary.path().canonicalize().unwrap()
+    }
+
     pub fn pool_directory(&self) -> PathBuf {
-        self.temporary.path().join("pool")
+        self.temporary().join("pool")
     }
 
     pub fn pool(&self) -> Pool {
@@ -92,8 +112,14 @@ impl TestRepo {
 
 /// Runs git with nothing of the caller's configuration, and with fixed dates.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
+    git_with(directory, &[], arguments)
+}
+
+/// The same with more environment.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
+pub fn git_with(directory: &Path, environment: &[(&str, &OsStr)], arguments: &[&str]) -> String {
     let output = std::process::Command::new("git")
         .current_dir(directory)
         .args(arguments)
@@ -104,6 +130,7 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .env("GIT_AUTHOR_DATE", "2024-01-01T00:00:00Z")
         .env("GIT_COMMITTER_DATE", "2024-01-01T00:00:00Z")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -116,6 +143,10 @@ pub fn write(path: &Path, content: &[u8]) {
     std::fs::write(path, content).unwrap();
 }
 
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
 pub fn holder(node: &str) -> Holder {
     Holder { run: "20240101-000000-test".into(), node: node.into() }
 }
@@ -123,7 +154,44 @@ pub fn holder(node: &str) -> Holder {
 /// Leases for a node; a sweep is a failure of the test.
 #[track_caller]
 pub fn lease(pool: &Pool, node: &str, commit: CommitId) -> Lease {
-    let holder = holder(node);
     let sweep = |previous: &Holder| panic!("swept {previous:?}");
-    pool.lease(&LeaseRequest { commit, holder: &holder, prefer: node, sweep: &sweep }).unwrap()
+    lease_with(pool, node, commit, &sweep)
+}
+
+#[track_caller]
+pub fn lease_with(pool: &Pool, node: &str, commit: CommitId, sweep: &dyn Fn(&Holder)) -> Lease {
+    let holder = holder(node);
+    pool.lease(&LeaseRequest { commit, holder: &holder, prefer: node, sweep }).unwrap()
+}
+
+/// Everything in a directory but the top `.git`: kind, permission to execute and content of each path.
+pub fn snapshot(root: &Path) -> BTreeMap<OsString, String> {
+    let mut found = BTreeMap::new();
+    let mut rest = vec![PathBuf::new()];
+    while let Some(directory) = rest.pop() {
+        for entry in std::fs::read_dir(root.join(&directory)).unwrap().map(Result::unwrap) {
+            let path = directory.join(entry.file_name());
+            if path == Path::new(".git") {
+                continue;
+            }
+            let meta = std::fs::symlink_metadata(root.join(&path)).unwrap();
+            let text = if meta.is_dir() {
+                rest.push(path.clone());
+                "directory".to_owned()
+            } else if meta.is_symlink() {
+                format!("-> {:?}", std::fs::read_link(root.join(&path)).unwrap())
+            } else if meta.is_file() {
+                let content = std::fs::read(root.join(&path)).unwrap();
+                format!("{} {}", meta.permissions().mode() & 0o100, content.escape_ascii())
+            } else {
+                "special".to_owned()
+            };
+            found.insert(path.into_os_string(), text);
+        }
+    }
+    found
+}
+
+pub fn bytes_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
