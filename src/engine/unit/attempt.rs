@@ -160,6 +160,10 @@ fn last_wins(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
 
 fn judge(job: &Job, attempts: u32, last: Finished) -> Ran {
     let (outcome, message, exit_code, signal) = match &last.ended {
+        _ if last.out_of_memory => {
+            let message = "was killed, most likely because memory ran out".to_owned();
+            (Outcome::Failed, message, None, Some(9))
+        }
         Ended::Exited(0) => (Outcome::Succeeded, String::new(), Some(0), None),
         Ended::Exited(code) => (Outcome::Failed, format!("exited with code {code}"), Some(*code), None),
         Ended::Signalled(signal) => {
