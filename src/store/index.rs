@@ -67,14 +67,21 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // A commit survives a killed process; after a power loss `catch_up` reads the journals again.
     connection.pragma_update(None, "synchronous", "normal")?;
-    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format != FORMAT {
-        connection.execute_batch(
-            "drop table if exists entries; drop table if exists quick; drop table if exists merges;
-             drop table if exists durations; drop table if exists indexed;",
-        )?;
-        connection.execute_batch(SCHEMA)?;
-        connection.pragma_update(None, "user_version", FORMAT)?;
+    let format = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    if format(&connection)? != FORMAT {
+        connection.execute_batch("begin immediate")?;
+        // Another spb may have made the tables meanwhile.
+        if format(&connection)? != FORMAT {
+            connection.execute_batch(
+                "drop table if exists entries; drop table if exists quick; drop table if exists merges;
+                 drop table if exists durations; drop table if exists indexed;",
+            )?;
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "user_version", FORMAT)?;
+        }
+        connection.execute_batch("commit")?;
     }
     Ok(connection)
 }
