@@ -24,6 +24,7 @@ pub mod problem;
 mod read;
 mod read_words;
 pub mod schema;
+pub mod show;
 mod suggest;
 mod yaml;
 

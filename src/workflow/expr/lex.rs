@@ -114,7 +114,10 @@ pub fn prepare(source: &str) -> Result<Prepared, LexError> {
             b'"' | b'\'' => quoted_end(bytes, at)
                 .ok_or(LexError { range: at..source.len(), message: "a quote is opened and never closed" })?,
             b'`' => {
-                return Err(LexError { range: at..at + 1, message: "backticks are not part of the language" });
+                return Err(LexError {
+                    range: at..at + 1,
+                    message: "backticks are not part of the language",
+                });
             }
             _ if is_start(byte) => name_end(bytes, at),
             _ if byte.is_ascii_digit() => {
