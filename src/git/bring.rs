@@ -46,8 +46,9 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, known: Known, tree: TreeId) ->
     let mut writer = Files::new(slot.repo, slot.root);
     for (path, blob) in &wanted {
         match blob {
-            None if !missing.contains(path) => writer.remove(path)?,
-            None | Some(_) => {}
+            None if missing.contains(path) => writer.remove_empty_parents(path),
+            None => writer.remove(path)?,
+            Some(_) => {}
         }
     }
     for position in &found.submodules {

@@ -65,7 +65,9 @@ pub(in crate::git) fn capture(
     let tree = edit(slot.repo, base, &edits)?;
     known.manifest.apply(changes);
     known.tree = Some(tree);
-    let is_left = |path: &Vec<u8>| known.manifest.below(path).is_empty();
+    let is_left = |path: &Vec<u8>| {
+        known.manifest.below(path).is_empty() && std::fs::symlink_metadata(slot.absolute(path)).is_ok()
+    };
     known.disk = if leftovers.iter().any(is_left) { Disk::Unknown } else { Disk::AsListed };
     Ok(Taken { tree, skipped })
 }
@@ -103,6 +105,8 @@ impl Taker<'_> {
     fn missing(&mut self, positions: &[usize]) {
         for position in positions {
             let path = self.manifest.entries[*position].path.to_vec();
+            self.leftovers
+                .extend(path.iter().rposition(|byte| *byte == b'/').map(|slash| path[..slash].to_vec()));
             let kept = self.staged_at(&path).filter(|staged| staged.skipped);
             let entry = kept.map(|staged| entry(&path, staged.blob, None));
             self.changes.insert(path, entry);
@@ -145,7 +149,7 @@ impl Taker<'_> {
         untracked(slot.root, ignore, extras, &mut |path, kind| {
             if matches!(kind, ExtraKind::File | ExtraKind::Symlink) {
                 read.push(path.to_vec());
-                return Ok::<(), GitError>(());
+                return Ok(());
             }
             leftovers.push(path.to_vec());
             if kind == ExtraKind::Repository && !is_submodule(path) && !path.ends_with(b"/.git") {

@@ -118,9 +118,20 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
 
 /// The same with more environment.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
 pub fn git_with(directory: &Path, environment: &[(&str, &OsStr)], arguments: &[&str]) -> String {
-    let output = std::process::Command::new("git")
+    let output = git_output(directory, environment, arguments);
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The same, whatever the exit code.
+#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
+pub fn git_output(
+    directory: &Path,
+    environment: &[(&str, &OsStr)],
+    arguments: &[&str],
+) -> std::process::Output {
+    std::process::Command::new("git")
         .current_dir(directory)
         .args(arguments)
         .env_clear()
@@ -132,9 +143,7 @@ pub fn git_with(directory: &Path, environment: &[(&str, &OsStr)], arguments: &[&
         .env("GIT_COMMITTER_DATE", "2024-01-01T00:00:00Z")
         .envs(environment.iter().copied())
         .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+        .unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "test files need no durability")]
