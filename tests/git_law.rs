@@ -4,10 +4,10 @@
 mod git_support;
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::Path;
 
-use git_support::{TestRepo, git, git_output, git_with, lease_with, set_mode, snapshot, write};
+use git_support::{TestRepo, git, git_output, lease_with, recorded_by_git, set_mode, snapshot, write};
 use proptest::prelude::*;
 use spb::git::{CommitId, Pool, Stamp};
 
@@ -127,15 +127,6 @@ fn check_lease(test: &TestRepo, slot: &Path, commit: CommitId) {
             || kind == "directory" && std::fs::read_dir(slot.join(&path)).unwrap().count() > 0;
         assert!(ignored, "{path:?} ({kind}) stayed");
     }
-}
-
-/// What git itself would record of the slot.
-fn recorded_by_git(test: &TestRepo, slot: &Path, base: CommitId) -> String {
-    let index = test.temporary().join("index");
-    let environment = [("GIT_INDEX_FILE", index.as_os_str()), ("LC_ALL", OsStr::new("C"))];
-    git_with(slot, &environment, &["read-tree", &base.to_string()]);
-    git_with(slot, &environment, &["add", "-A"]);
-    git_with(slot, &environment, &["write-tree"]).trim().to_owned()
 }
 
 fn check(test: &TestRepo, rounds: &[Round]) {

@@ -94,6 +94,14 @@ impl<'a> Files<'a> {
         }
     }
 
+    /// Makes the directories of all these paths. After that, several writers may share the paths.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn prepare<'b>(&mut self, paths: impl Iterator<Item = &'b [u8]>) -> Result<(), GitError> {
+        Ok(paths.into_iter().try_for_each(|path| self.make_parents(path))?)
+    }
+
     /// Makes every directory above a path a real one that can be written to.
     fn make_parents(&mut self, path: &[u8]) -> Result<(), DiskError> {
         let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else { return Ok(()) };
