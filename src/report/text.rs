@@ -45,6 +45,12 @@ pub fn local_time(time: &str) -> String {
     }
 }
 
+/// Milliseconds from an RFC 3339 time until now; 0 if it cannot be read.
+pub fn since(time: &str) -> u64 {
+    let Ok(time) = time.parse::<jiff::Timestamp>() else { return 0 };
+    u64::try_from(jiff::Timestamp::now().as_millisecond() - time.as_millisecond()).unwrap_or(0)
+}
+
 /// Milliseconds from one RFC 3339 time to a later one; 0 if they cannot be compared.
 pub fn between(from: &str, to: &str) -> u64 {
     let parse = |time: &str| time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
