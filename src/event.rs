@@ -28,7 +28,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
-    RunStarted(RunStarted),
+    RunStarted(Box<RunStarted>),
     /// Another engine carries on with a run that stopped.
     RunResumed {
         engine: Engine,

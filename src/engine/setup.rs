@@ -118,7 +118,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
                 end_leftovers(&store, &id);
                 RunEvent::RunResumed { engine: engine.clone(), finished: view.kept().count() }
             }
-            None => RunEvent::RunStarted(started(&store, &request, jobs, &engine)?),
+            None => RunEvent::RunStarted(Box::new(started(&store, &request, jobs, &engine)?)),
         };
         let (whole, seq) = request.resume.as_ref().map_or((0, 0), |view| (view.whole, view.seq));
         journals.push(JournalFile::open(id.clone(), &store.journal(&id), whole, seq)?);

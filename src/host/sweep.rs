@@ -1,7 +1,7 @@
 //! Finds and kills what a run left behind, by the environment that its processes inherited. Reads `/proc` directly:
 //! a scan costs a few microseconds per process.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -21,15 +21,15 @@ pub fn sweep(run: &str, node: Option<&str>) -> usize {
     let marks = marks(run, node);
     let spared = ourselves_and_ancestors();
     let started = Instant::now();
-    let mut found = HashSet::new();
+    let mut found = Found::default();
     let mut pause = Duration::from_millis(1);
     loop {
-        let before = found.len();
+        let before = found.processes.len();
         let living = kill_matching(&marks, &spared, &mut found);
-        if living == 0 || started.elapsed() > PATIENCE {
-            return found.len();
+        if living == 0 && !found.remain() || started.elapsed() > PATIENCE {
+            return found.processes.len();
         }
-        if found.len() == before {
+        if found.processes.len() == before {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
         }
@@ -51,6 +51,23 @@ pub fn kill_group(leader: &Process) {
     }
 }
 
+/// What was killed. It may take a moment to be gone, and shows no environment meanwhile.
+#[derive(Default)]
+struct Found {
+    /// Process id and start time.
+    processes: HashMap<u32, u64>,
+    groups: HashSet<u32>,
+}
+
+impl Found {
+    fn remain(&self) -> bool {
+        let lives = |(pid, started): (&u32, &u64)| {
+            stat(*pid).is_some_and(|stat| stat.started == *started && !stat.ended)
+        };
+        self.processes.iter().any(lives) || self.groups.iter().any(|group| group_lives(*group))
+    }
+}
+
 fn marks(run: &str, node: Option<&str>) -> Vec<Vec<u8>> {
     let mut marks = vec![format!("SPB_RUN={run}").into_bytes()];
     marks.extend(node.map(|node| format!("SPB_NODE={node}").into_bytes()));
@@ -63,7 +80,7 @@ pub fn group_lives(group: u32) -> bool {
 }
 
 /// Signals what matches; returns how many live ones there were.
-fn kill_matching(marks: &[Vec<u8>], spared: &HashSet<u32>, found: &mut HashSet<u32>) -> usize {
+fn kill_matching(marks: &[Vec<u8>], spared: &HashSet<u32>, found: &mut Found) -> usize {
     let mut living = 0;
     let mut environment = Vec::new();
     for pid in processes().filter(|pid| !spared.contains(pid)) {
@@ -72,27 +89,25 @@ fn kill_matching(marks: &[Vec<u8>], spared: &HashSet<u32>, found: &mut HashSet<u
         }
         // Held, then looked at again: what is signalled is what was looked at, whoever gets the id later.
         let Some(send) = number(pid).and_then(hold) else { continue };
+        let Some(stat) = stat(pid) else { continue };
         if !is_ours(pid) || !matches(pid, marks, &mut environment) {
             continue;
         }
         living += 1;
-        found.insert(pid);
-        kill_group_of(pid, marks, spared);
+        found.processes.insert(pid, stat.started);
+        if kill_matching_group(stat.group, marks, spared) {
+            found.groups.insert(stat.group);
+        }
         let _ = send(Signal::KILL);
     }
     living
 }
 
-fn kill_group_of(pid: u32, marks: &[Vec<u8>], spared: &HashSet<u32>) {
-    let Some(group) = stat(pid).map(|stat| stat.group) else { return };
+/// Only where the leader belongs to the run as well: it vouches for the others.
+fn kill_matching_group(group: u32, marks: &[Vec<u8>], spared: &HashSet<u32>) -> bool {
     let ours = rustix::process::getpgrp().as_raw_nonzero().get().unsigned_abs();
-    if group != ours
-        && !spared.contains(&group)
-        && matches(group, marks, &mut Vec::new())
-        && let Some(group) = number(group)
-    {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
+    let may = group != ours && !spared.contains(&group) && matches(group, marks, &mut Vec::new());
+    may && number(group).is_some_and(|group| rustix::process::kill_process_group(group, Signal::KILL).is_ok())
 }
 
 fn number(pid: u32) -> Option<Pid> {

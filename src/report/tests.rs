@@ -21,7 +21,7 @@ pub fn run_id() -> RunId {
 fn started(nodes: &[&str]) -> RunEvent {
     let node =
         |name: &&str| NodeSummary { node: (*name).to_owned(), stage: "main".to_owned(), needs: Vec::new() };
-    RunEvent::RunStarted(RunStarted {
+    RunEvent::RunStarted(Box::new(RunStarted {
         format: FORMAT,
         version: "0.1.0".to_owned(),
         workflow: "feature".to_owned(),
@@ -38,7 +38,7 @@ fn started(nodes: &[&str]) -> RunEvent {
             process: Process { pid: 1, started: 1, boot: "another boot".to_owned() },
             host: "host".to_owned(),
         },
-    })
+    }))
 }
 
 fn begins(node: &str, why: &str) -> RunEvent {

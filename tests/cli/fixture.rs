@@ -206,7 +206,7 @@ pub fn started_by(base: &str, nodes: &[(&str, &str)], process: Process) -> RunEv
         stage: (*stage).to_owned(),
         needs: Vec::new(),
     };
-    RunEvent::RunStarted(RunStarted {
+    RunEvent::RunStarted(Box::new(RunStarted {
         format: FORMAT,
         version: "0.1.0".to_owned(),
         workflow: "feature".to_owned(),
@@ -220,7 +220,7 @@ pub fn started_by(base: &str, nodes: &[(&str, &str)], process: Process) -> RunEv
         stages,
         options: Options::default(),
         engine: Engine { process, host: "host".to_owned() },
-    })
+    }))
 }
 
 pub fn ended(node: &str, outcome: Outcome, message: &str) -> RunEvent {

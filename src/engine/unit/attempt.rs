@@ -40,7 +40,8 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             Vec::new(),
             Objects::None,
         );
-        let finished = once(&job, &ready, &directory, job.prepared.argv.clone(), attempt).await;
+        let first = task(&job, &ready, &directory, job.prepared.argv.clone(), attempt);
+        let finished = once(&job, first).await;
         let ran = judge(&job, attempt, finished);
         if !is_worth_another(&job, &ran) {
             return leave::end(job, ready, ran).await;
@@ -69,7 +70,8 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
         }
         if let Some(script) = &job.node().retry.between {
             let argv = ["sh", "-e", "-c", script.as_str()].map(OsString::from).to_vec();
-            let finished = once(&job, &ready, &directory, argv, attempt).await;
+            let between = task(&job, &ready, &directory, argv, attempt);
+            let finished = once(&job, between).await;
             if finished.ended != Ended::Exited(0) {
                 let mut failed = judge(&job, attempt - 1, finished);
                 failed.message = format!("the script `retry.between`: {}", failed.message);
@@ -97,19 +99,23 @@ fn directory(job: &Job, ready: &Ready) -> Result<PathBuf, String> {
     Ok(directory)
 }
 
-async fn once(job: &Job, ready: &Ready, directory: &Path, argv: Vec<OsString>, attempt: u32) -> Finished {
-    let context = job.context();
+/// What to execute, and where.
+fn task(job: &Job, ready: &Ready, directory: &Path, argv: Vec<OsString>, attempt: u32) -> Task {
     let wants_stdout = job.node().outputs.values().any(|output| output.from == OutputFrom::Stdout);
-    let task = Task {
+    Task {
         argv,
         env: environment(job, ready, attempt),
         directory: directory.to_owned(),
         timeout: job.node().timeout,
         grace: Task::GRACE,
-        log: job.shared.store.log(&context.id, &job.planned().id, attempt),
+        log: job.shared.store.log(&job.context().id, &job.planned().id, attempt),
         stdout_file: wants_stdout.then(|| ready.workspace.room.stdout.clone()),
-        mask: context.mask.clone(),
-    };
+        mask: job.context().mask.clone(),
+    }
+}
+
+async fn once(job: &Job, task: Task) -> Finished {
+    let context = job.context();
     let listener = job.shared.listener.clone();
     let (run, node) = (context.id.clone(), job.planned().id.clone());
     let on_line = move |line: &str| {
@@ -154,6 +160,10 @@ fn last_wins(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
 
 fn judge(job: &Job, attempts: u32, last: Finished) -> Ran {
     let (outcome, message, exit_code, signal) = match &last.ended {
+        _ if last.out_of_memory => {
+            let message = "was killed, most likely because memory ran out".to_owned();
+            (Outcome::Failed, message, None, Some(9))
+        }
         Ended::Exited(0) => (Outcome::Succeeded, String::new(), Some(0), None),
         Ended::Exited(code) => (Outcome::Failed, format!("exited with code {code}"), Some(*code), None),
         Ended::Signalled(signal) => {
