@@ -55,10 +55,42 @@ pub fn open_to_read(store: &Store) -> Result<Option<Connection>, StoreError> {
         return Ok(None);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags)
-        .and_then(|connection| settle(&connection).map(|()| connection))
-        .map_err(|source| StoreError::Index { path, source })?;
-    Ok(Some(connection))
+    let opened = Connection::open_with_flags(&path, flags).and_then(usable).or_else(|error| {
+        // A log that was merged on closing leaves nothing to share, and where nothing can be written nothing can be
+        // made to share either: then nobody else writes, and the file alone is the whole index.
+        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::CannotOpen)
+            || beside(&path, "-wal").exists()
+        {
+            return Err(error);
+        }
+        Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI).and_then(usable)
+    });
+    opened.map(Some).map_err(|source| StoreError::Index { path, source })
+}
+
+/// The first read tells whether a file can be used at all.
+fn usable(connection: Connection) -> rusqlite::Result<Connection> {
+    settle(&connection)?;
+    connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn immutable(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -219,4 +251,21 @@ pub fn latest(connection: &Connection, workflow: &str, node: &str) -> rusqlite::
         .next()
         .transpose()?;
     Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_in_a_folder_of_any_name_is_read_as_a_whole_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a b?mode=memory#%41é.sqlite");
+        drop(connect(&path).unwrap());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable(&path), flags).and_then(usable).unwrap();
+        let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(format, FORMAT);
+        assert!(!beside(&path, "-shm").exists(), "reading an immutable file leaves nothing");
+    }
 }
