@@ -74,6 +74,16 @@ impl Cache {
         Self { connection }
     }
 
+    /// Everything until [`Cache::look_again`] sees the index as it is now: one lock for many lookups.
+    pub fn look_once(&self) {
+        // Without it each lookup locks for itself: slower, not wrong.
+        self.connection.execute_batch("begin").ok();
+    }
+
+    pub fn look_again(&self) {
+        self.connection.execute_batch("commit").ok();
+    }
+
     /// Looks under the key that needs no tree. An entry's commit may have been made on another base; `heads` then
     /// holds the one for this base.
     pub fn quick(&self, key: Digest, oldest: i64) -> rusqlite::Result<Option<Box<Entry>>> {

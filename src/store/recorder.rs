@@ -61,6 +61,9 @@ impl JournalFile {
     }
 }
 
+/// How long a batch is kept open for more.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(2);
+
 enum Message {
     Fact { journal: usize, event: Box<RunEvent>, index: Vec<Index>, objects: Objects },
     Index(Index),
@@ -151,7 +154,12 @@ struct Writer {
 impl Writer {
     fn run(mut self, receiver: &Receiver<Message>) -> Result<(), StoreError> {
         while let Ok(first) = receiver.recv() {
-            let messages: Vec<Message> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            let mut messages: Vec<Message> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            if !messages.iter().any(|message| matches!(message, Message::Flush(_))) {
+                // Nobody waits: what comes in the next moment shares the sync, and its sender does not wake us.
+                std::thread::sleep(LINGER);
+                messages.extend(receiver.try_iter());
+            }
             let waiting = self.write(messages)?;
             for reply in waiting {
                 reply.send(()).ok();
