@@ -179,12 +179,16 @@ impl Dispatcher {
         }
     }
 
-    /// Nodes that an earlier engine finished stay finished.
+    /// Nodes that an earlier engine finished stay finished, unless what they left is no longer there.
     fn take_over(&mut self, earlier: &[Option<RunView>]) {
         let shared = Arc::clone(&self.shared);
         for (run, view) in shared.runs.iter().zip(earlier) {
             for finished in view.iter().flat_map(|view| view.kept()) {
                 let Some(instance) = run.plan.find(&finished.node) else { continue };
+                let result = finished.result.as_ref();
+                if !result.is_none_or(|result| lookup::is_whole(result, &shared, &self.repo)) {
+                    continue;
+                }
                 self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
             }
         }
@@ -258,7 +262,7 @@ impl Dispatcher {
         };
         let oldest = lookup::oldest_accepted(run.plan.node(instance));
         let entry = self.cache.as_ref()?.quick(key, oldest).ok()??;
-        if !lookup::is_whole(&entry, &self.shared, &self.repo) {
+        if !lookup::is_whole(&entry.result, &self.shared, &self.repo) {
             return None;
         }
         Some(lookup::cached(&planned.id, *entry, heads.to_vec(), (key, None)))
