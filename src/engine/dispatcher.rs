@@ -83,7 +83,7 @@ impl Dispatcher {
         thread: RecorderThread,
         failed: mpsc::UnboundedReceiver<String>,
     ) -> Result<Self, EngineError> {
-        let cache = index::open_to_read(&shared.store)?.map(Cache::new);
+        let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
         let (graph, order) = graph(&shared, cache.as_ref());
         let count = graph.vertices.len();
         let open = shared.runs.iter().map(open_by_stage).collect();
