@@ -5,8 +5,10 @@ mod git_support;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use git_support::{TestRepo, bytes_path, git, holder, lease, lease_with, set_mode, snapshot, write};
-use spb::git::{CommitId, Lease, Pool, SlotState, slot::Which};
+use git_support::{
+    TestRepo, bytes_path, git, holder, lease, lease_is_fresh, lease_with, set_mode, snapshot, write,
+};
+use spb::git::{CommitId, Pool, SlotState, slot::Which};
 
 /// Runs a scenario with our own code and with the git command.
 fn both(files: &[(&str, &str)], scenario: impl Fn(&TestRepo)) {
@@ -22,19 +24,6 @@ fn run(test: &TestRepo, pool: &Pool, commit: CommitId, node: impl FnOnce(&Path))
     let captured = lease.capture().unwrap();
     lease.finish().unwrap();
     test.listed(captured.tree)
-}
-
-/// The next lease of the slot is as a fresh checkout; gives it.
-#[track_caller]
-fn assert_fresh(test: &TestRepo, pool: &Pool, commit: CommitId) -> Lease {
-    let fresh = test.temporary().join("fresh");
-    git(&test.path, &["worktree", "add", "-q", "--detach", fresh.to_str().unwrap(), &commit.to_string()]);
-    let lease = lease(pool, "node", commit);
-    assert_eq!(snapshot(lease.path()), snapshot(&fresh));
-    assert_eq!(git(lease.path(), &["status", "--porcelain"]), "");
-    assert_eq!(git(lease.path(), &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD\n");
-    git(&test.path, &["worktree", "remove", "--force", fresh.to_str().unwrap()]);
-    lease
 }
 
 const FILES: &[(&str, &str)] = &[("a", "one\n"), ("dir/b", "two\n"), (".gitignore", "target\n")];
@@ -114,7 +103,7 @@ fn a_slot_that_was_not_given_back_is_swept_of_its_holder_first() {
         assert_eq!((next.number(), &*swept.borrow()), (1, &vec!["lost".to_owned()]));
         assert!(!next.path().join("left").exists());
         next.finish().unwrap();
-        assert_fresh(test, &pool, test.head()).finish().unwrap();
+        lease_is_fresh(test, &pool, test.head()).finish().unwrap();
     });
 }
 
@@ -144,9 +133,9 @@ fn modes_symlinks_and_odd_names_are_taken_and_put_back() {
         let modes: Vec<&str> = raw.lines().map(|line| &line[..6]).collect();
         assert_eq!(modes, ["100755", "120000", "100644"]);
         let after = test.repo().commit(tree, &[start], "odd", spb::git::Stamp::Like(start)).unwrap();
-        assert_fresh(test, &pool, start).finish().unwrap();
-        assert_fresh(test, &pool, after).finish().unwrap();
-        assert_fresh(test, &pool, start).finish().unwrap();
+        lease_is_fresh(test, &pool, start).finish().unwrap();
+        lease_is_fresh(test, &pool, after).finish().unwrap();
+        lease_is_fresh(test, &pool, start).finish().unwrap();
     });
 }
 
@@ -167,14 +156,14 @@ fn files_directories_and_symlinks_take_each_others_places() {
             write(&slot.join("s"), b"file");
         });
         assert_eq!(left, "a/b/c\nd\ns\n");
-        assert_fresh(test, &pool, test.head()).finish().unwrap();
+        lease_is_fresh(test, &pool, test.head()).finish().unwrap();
         assert_eq!(snapshot(&outside), before, "something was written through a symlink");
         // The same again for a process that knows nothing of the slot.
         run(test, &pool, test.head(), |slot| {
             std::fs::remove_dir_all(slot.join("s")).unwrap();
             symlink(&outside, slot.join("s")).unwrap();
         });
-        assert_fresh(test, &test.pool(), test.head()).finish().unwrap();
+        lease_is_fresh(test, &test.pool(), test.head()).finish().unwrap();
         assert_eq!(snapshot(&outside), before, "something was written through a symlink");
     });
 }
@@ -196,7 +185,7 @@ fn pipes_sockets_and_empty_directories_are_no_obstacle_and_do_not_stay() {
             drop(std::os::unix::net::UnixListener::bind(slot.join("socket")).unwrap());
         });
         assert_eq!(left, ".gitignore\na\ndir/b\n");
-        assert_fresh(test, &pool, test.head()).finish().unwrap();
+        lease_is_fresh(test, &pool, test.head()).finish().unwrap();
     });
 }
 
@@ -219,7 +208,7 @@ fn a_repository_inside_the_slot_is_left_out_named_and_cleared() {
         assert_eq!(captured.skipped, ["empty", "vendor/full"]);
         assert_eq!(test.listed(captured.tree), ".gitignore\na\ndir/b\nvendor/plain\n");
         first.finish().unwrap();
-        assert_fresh(test, &pool, test.head()).finish().unwrap();
+        lease_is_fresh(test, &pool, test.head()).finish().unwrap();
     });
 }
 
@@ -255,7 +244,7 @@ fn ignored_files_stay_until_the_rules_change() {
         ];
         assert_eq!(there, expect);
         next.finish().unwrap();
-        assert_fresh(test, &pool, unignored).finish().unwrap();
+        lease_is_fresh(test, &pool, unignored).finish().unwrap();
     });
 }
 
@@ -302,7 +291,7 @@ fn a_node_may_commit_branch_and_leave_a_merge_half_done() {
         assert!(git(&slot, &["status", "--porcelain"]).contains("UU a"), "the merge is no conflict");
         first.capture().unwrap();
         first.finish().unwrap();
-        let next = assert_fresh(test, &pool, test.head());
+        let next = lease_is_fresh(test, &pool, test.head());
         assert_eq!(test.git(&["rev-parse", "topic"]), topic, "the lease moved a branch");
         assert!(!git(next.path(), &["status"]).contains("merging"));
     });
@@ -343,8 +332,8 @@ fn a_node_may_destroy_what_makes_its_slot_a_worktree() {
                 ruin(slot);
             });
             assert_eq!(left, ".gitignore\na\ndir/b\nnew\n", "{name}");
-            assert_fresh(test, &pool, test.head()).finish().unwrap();
-            assert_fresh(test, &test.pool(), test.head()).finish().unwrap();
+            lease_is_fresh(test, &pool, test.head()).finish().unwrap();
+            lease_is_fresh(test, &test.pool(), test.head()).finish().unwrap();
         });
     }
 }
@@ -358,7 +347,7 @@ fn a_node_that_removes_its_whole_slot_is_told_and_the_slot_is_made_again() {
         let error = first.capture().unwrap_err().to_string();
         assert!(error.contains("was removed by the node"), "{error}");
         first.finish().unwrap();
-        assert_fresh(test, &pool, test.head()).finish().unwrap();
+        lease_is_fresh(test, &pool, test.head()).finish().unwrap();
     });
 }
 
@@ -378,7 +367,7 @@ fn directories_that_nobody_may_enter_are_opened_and_cleared() {
         assert!(!next.path().join("shut").exists());
         set_mode(&next.path().join("dir"), 0o000);
         next.finish().unwrap();
-        assert_fresh(test, &pool, test.head()).finish().unwrap();
+        lease_is_fresh(test, &pool, test.head()).finish().unwrap();
     });
 }
 

@@ -205,8 +205,8 @@ fn warn_of_uncommitted(repository: &RepoPath, requests: &[Request]) {
     let Ok(checkout) = Repo::open(repository).and_then(|repo| repo.checkout()) else { return };
     if checkout.changed > 0 {
         out::warn(&format!(
-            "{} not committed and not seen by this run, which starts from HEAD",
-            crate::report::text::count(checkout.changed, "changed file is"),
+            "{} not committed: this run starts from HEAD and does not see them",
+            crate::report::text::count(checkout.changed, "change"),
         ));
     }
 }

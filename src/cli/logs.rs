@@ -261,7 +261,7 @@ impl Printer {
             }
             at += piece.len() as u64;
             if self.is_filtered {
-                out::print(&text::block(&String::from_utf8_lossy(&piece)))?;
+                out::print(&text::output(&piece))?;
             } else {
                 reader.consume(piece.len());
                 out::print_raw(&piece)?;

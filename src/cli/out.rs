@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::env::Env;
 use super::exit::{Exit, Failure};
-use crate::report::{Sink, json::Events, lines::Lines, progress::Progress, style, text};
+use crate::report::json::Events;
+use crate::report::lines::{Lines, Marks};
+use crate::report::progress::{Colours, Progress};
+use crate::report::{Sink, style, text};
 use crate::store::runs::RunState;
 
 /// Prints a text to standard output. It may hold colours; they are taken out where they do not belong.
@@ -101,17 +104,23 @@ pub enum Show {
 
 /// The consumers for a run: `events` writes the journal's lines to standard output.
 pub fn sinks(env: &Env, show: Show, events: bool) -> Vec<Box<dyn Sink>> {
-    let live = io::stderr().is_terminal() && !env.ci && !env.dumb_terminal;
+    let is_shared = events && stdout_is_terminal();
+    let live = io::stderr().is_terminal() && !env.ci && !env.dumb_terminal && !is_shared;
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if events {
         sinks.push(Box::new(Events::new(io::stdout())));
     }
     match show {
-        Show::Fitting if live => sinks.push(Box::new(Progress::new(env.utf8))),
+        Show::Fitting if live => sinks.push(Box::new(progress(env))),
         Show::Fitting | Show::Lines => sinks.push(Box::new(Lines::new(anstream::stderr()))),
         Show::Nothing => {}
     }
     sinks
+}
+
+fn progress(env: &Env) -> Progress {
+    let colours = if stderr_has_colours() { Colours::On } else { Colours::Off };
+    Progress::new(colours, if env.utf8 { Marks::Ticks } else { Marks::Words })
 }
 
 /// Warns on standard error.

@@ -87,8 +87,11 @@ fn table(views: &[RunView]) -> Table {
     for view in views {
         let finished = view.finished.as_ref();
         let branch = finished.and_then(|finished| finished.branch.as_deref()).unwrap_or("");
-        let took =
-            finished.map_or_else(|| text::between(&view.began, &view.last), |finished| finished.duration_ms);
+        let took = match (finished, view.state()) {
+            (Some(finished), _) => finished.duration_ms,
+            (None, RunState::Running) => text::since(&view.began),
+            (None, _) => text::between(&view.began, &view.last),
+        };
         table.row([
             view.run.to_string(),
             text::line(&view.started.workflow).into_owned(),

@@ -88,7 +88,7 @@ fn nodes(view: &RunView) -> Table {
     let mut table = Table::new(["node", "stage", "state", "took", "why"]).right([3]);
     let engine_is_alive = view.state() == RunState::Running;
     for node in view.nodes.values() {
-        let (took, why) = took_and_why(node);
+        let (took, why) = took_and_why(node, engine_is_alive);
         table.row([
             text::line(&node.summary.node).into_owned(),
             text::line(&node.summary.stage).into_owned(),
@@ -100,13 +100,17 @@ fn nodes(view: &RunView) -> Table {
     table
 }
 
-fn took_and_why(node: &NodeView) -> (String, &str) {
+fn took_and_why(node: &NodeView, engine_is_alive: bool) -> (String, &str) {
     match &node.state {
         NodeState::Finished(finished) => {
             let took =
                 if finished.attempts > 0 { text::duration(finished.duration_ms) } else { String::new() };
             let why = if finished.message.is_empty() { &node.why } else { &finished.message };
             (took, why)
+        }
+        NodeState::Running if engine_is_alive => {
+            let since = node.started.as_deref().map(text::since);
+            (since.map(text::duration).unwrap_or_default(), &node.why)
         }
         NodeState::Running | NodeState::Waiting => (String::new(), &node.why),
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 
-use super::finish::{self, Finish, StageEnd};
+use super::finish::{self, Finish};
 use super::lookup;
 use super::prepare;
 use super::signals::Signals;
+use super::stages::Stages;
 use super::tools;
 use super::unit::{self, Done, Job};
 use super::workspace::Rooms;
@@ -39,13 +40,11 @@ pub struct Dispatcher {
     scheduler: Scheduler,
     /// By node of all runs.
     ended: Vec<Option<Ended>>,
-    /// By run and stage: how many nodes have not ended.
-    open: Vec<Vec<usize>>,
     cache: Option<Cache>,
     repo: Repo,
     units: JoinSet<Done>,
     nodes_of_units: HashMap<Id, NodeId>,
-    stages: JoinSet<StageEnd>,
+    stages: Stages,
     stop: watch::Sender<Stop>,
     inputs: VecDeque<Input>,
     tools: HashMap<String, String>,
@@ -86,16 +85,14 @@ impl Dispatcher {
         let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
         let (graph, order) = graph(&shared, cache.as_ref());
         let count = graph.vertices.len();
-        let open = shared.runs.iter().map(open_by_stage).collect();
         let mut dispatcher = Self {
             scheduler: Scheduler::new(graph, &order, jobs),
             ended: vec![None; count],
-            open,
             cache,
             repo,
             units: JoinSet::new(),
             nodes_of_units: HashMap::new(),
-            stages: JoinSet::new(),
+            stages: Stages::new(&shared.runs),
             stop: watch::Sender::new(Stop::Run),
             inputs: VecDeque::new(),
             tools: tools::outputs(&shared),
@@ -109,6 +106,7 @@ impl Dispatcher {
             shared,
         };
         dispatcher.take_over(&earlier);
+        dispatcher.warn_of_short_secrets();
         Ok(dispatcher)
     }
 
@@ -141,7 +139,7 @@ impl Dispatcher {
             }
             tokio::select! {
                 Some(done) = self.units.join_next_with_id() => self.unit_ended(done),
-                Some(ended) = self.stages.join_next() => self.stage_ended(ended.ok()),
+                Some(end) = self.stages.next() => self.stages.tell(&self.shared, end),
                 () = signals.next() => self.stop_more(),
                 Some(message) = self.failed.recv() => {
                     store_failed.get_or_insert(message);
@@ -149,8 +147,8 @@ impl Dispatcher {
                 }
             }
         }
-        while let Some(ended) = self.stages.join_next().await {
-            self.stage_ended(ended.ok());
+        while let Some(end) = self.stages.next().await {
+            self.stages.tell(&self.shared, end);
         }
         let runs = self.finish().await;
         let Self { shared, rooms, thread, mut failed, .. } = self;
@@ -190,6 +188,20 @@ impl Dispatcher {
                     continue;
                 }
                 self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
+            }
+        }
+    }
+
+    fn warn_of_short_secrets(&self) {
+        for run in &self.shared.runs {
+            let short = run.mask.unmasked();
+            if !short.is_empty() {
+                let message = format!(
+                    "these secrets are too short to be masked in what nodes print: {}",
+                    short.join(", ")
+                );
+                let event = RunEvent::Warning { node: None, message };
+                self.shared.recorder.fact(run.journal, event, Vec::new(), Objects::None);
             }
         }
     }
@@ -381,13 +393,8 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         let (number, run, instance) = place(&shared, node);
         let stage = run.plan.node(instance).stage;
-        self.open[number][stage] -= 1;
-        // A stage may end before an earlier one does: its checkpoint waits for that.
-        let done = self.open[number].iter().take_while(|&&open| open == 0).count();
-        if self.open[number][stage] == 0 {
-            for stage in stage..done {
-                self.checkpoint(number, stage);
-            }
+        for stage in self.stages.node_ended(number, stage) {
+            self.checkpoint(number, stage);
         }
     }
 
@@ -396,19 +403,7 @@ impl Dispatcher {
         let nodes = &self.ended[run.first..run.first + run.plan.instances.len()];
         let heads = finish::frontier(run, nodes, stage);
         let makers = if heads.len() > 1 { self.makers(number) } else { Vec::new() };
-        let shared = Arc::clone(&self.shared);
-        self.stages.spawn_blocking(move || finish::checkpoint(&shared, number, stage, &heads, &makers));
-    }
-
-    fn stage_ended(&self, ended: Option<StageEnd>) {
-        let Some(ended) = ended else { return };
-        let run = &self.shared.runs[ended.run];
-        let event = RunEvent::StageFinished {
-            stage: run.plan.workflow.stages[ended.stage].clone(),
-            commit: ended.commit,
-            note: ended.note,
-        };
-        self.shared.recorder.fact(run.journal, event, Vec::new(), ended.objects);
+        self.stages.begin(&self.shared, number, stage, heads, makers);
     }
 
     /// The first time politely, then at once.
@@ -459,14 +454,6 @@ fn place(shared: &Shared, node: NodeId) -> (usize, &RunContext, usize) {
     let number = shared.runs.partition_point(|run| run.first <= node) - 1;
     let run = &shared.runs[number];
     (number, run, node - run.first)
-}
-
-fn open_by_stage(run: &RunContext) -> Vec<usize> {
-    let mut open = vec![0; run.plan.workflow.stages.len()];
-    for instance in 0..run.plan.instances.len() {
-        open[run.plan.node(instance).stage] += 1;
-    }
-    open
 }
 
 /// One scheduling problem for all runs, weighted by what earlier runs took.

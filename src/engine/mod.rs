@@ -10,6 +10,7 @@ pub mod lookup;
 pub mod prepare;
 pub mod setup;
 mod signals;
+mod stages;
 mod tools;
 pub mod unit;
 pub mod workspace;

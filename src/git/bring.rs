@@ -39,15 +39,20 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, known: Known, tree: TreeId) ->
         Disk::AsListed if !rules_change => Walk::default(),
         Disk::AsListed | Disk::Unknown => walk(slot.root, &manifest, &[])?,
     };
-    if wanted.keys().any(|path| filters::is_attributes(path)) && old_mentions.on_writing() {
+    let attributes = wanted.iter().filter(|(path, _)| filters::is_attributes(path));
+    let new: Vec<(&[u8], Blob)> = attributes.filter_map(|(path, blob)| Some((&**path, (*blob)?))).collect();
+    let new_mentions = slot.mentions_of(new.into_iter())?;
+    let attributes_change = wanted.keys().any(|path| filters::is_attributes(path));
+    if attributes_change && (old_mentions.on_writing() || new_mentions.on_writing()) {
         want_all(&manifest, &mut wanted);
     }
     let missing = restore(slot, &mut manifest, &found, &mut wanted, old_mentions.on_writing())?;
     let mut writer = Files::new(slot.repo, slot.root);
     for (path, blob) in &wanted {
         match blob {
-            None if !missing.contains(path) => writer.remove(path)?,
-            None | Some(_) => {}
+            None if missing.contains(path) => writer.remove_empty_parents(path),
+            None => writer.remove(path)?,
+            Some(_) => {}
         }
     }
     for position in &found.submodules {
@@ -195,6 +200,7 @@ fn write_all(slot: &Workspace<'_>, puts: &[(Vec<u8>, Blob)]) -> Result<Written, 
     if puts.len() < MANY || threads < 2 {
         return write_some(slot.repo, slot, puts);
     }
+    Files::new(slot.repo, slot.root).prepare(puts.iter().map(|(path, _)| &**path))?;
     let (root, repo) = (slot.root, slot.repo.path());
     let share = |puts: &[(Vec<u8>, Blob)]| -> Result<Written, GitError> {
         let repo = Repo::open(repo)?;

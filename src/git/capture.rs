@@ -52,6 +52,7 @@ pub(in crate::git) fn capture(
         read: Vec::new(),
         skipped: Vec::new(),
         leftovers: Vec::new(),
+        is_as_listed: true,
     };
     taker.missing(&found.missing);
     taker.submodules(&found.submodules);
@@ -60,13 +61,21 @@ pub(in crate::git) fn capture(
     taker.untracked(&found.extra)?;
     taker.tracked_by_node();
     taker.read_all()?;
-    let Taker { changes, skipped, leftovers, .. } = taker;
+    let Taker { changes, skipped, leftovers, is_as_listed, .. } = taker;
     let edits = edits(&known.manifest, &changes);
     let tree = edit(slot.repo, base, &edits)?;
+    let attributes_change = changes.keys().any(|path| filters::is_attributes(path));
     known.manifest.apply(changes);
     known.tree = Some(tree);
-    let is_left = |path: &Vec<u8>| known.manifest.below(path).is_empty();
-    known.disk = if leftovers.iter().any(is_left) { Disk::Unknown } else { Disk::AsListed };
+    if attributes_change {
+        // Other files may have to be written in another way now.
+        known.manifest.entries.iter_mut().for_each(|entry| entry.stat = None);
+    }
+    let is_left = |path: &Vec<u8>| {
+        known.manifest.below(path).is_empty() && std::fs::symlink_metadata(slot.absolute(path)).is_ok()
+    };
+    let is_as_listed = is_as_listed && !attributes_change && !leftovers.iter().any(is_left);
+    known.disk = if is_as_listed { Disk::AsListed } else { Disk::Unknown };
     Ok(Taken { tree, skipped })
 }
 
@@ -97,12 +106,16 @@ struct Taker<'a> {
     skipped: Vec<String>,
     /// What is on disk and in no list, unless files below it are: empty directories, pipes, repositories.
     leftovers: Vec<Vec<u8>>,
+    /// Whether a checkout of the result would give what is on disk, as far as files go.
+    is_as_listed: bool,
 }
 
 impl Taker<'_> {
     fn missing(&mut self, positions: &[usize]) {
         for position in positions {
             let path = self.manifest.entries[*position].path.to_vec();
+            self.leftovers
+                .extend(path.iter().rposition(|byte| *byte == b'/').map(|slash| path[..slash].to_vec()));
             let kept = self.staged_at(&path).filter(|staged| staged.skipped);
             let entry = kept.map(|staged| entry(&path, staged.blob, None));
             self.changes.insert(path, entry);
@@ -117,6 +130,7 @@ impl Taker<'_> {
                 let blob = Blob { mode: MODE_SUBMODULE, id };
                 self.changes.insert(path.to_vec(), Some(entry(path, blob, None)));
             }
+            self.is_as_listed = false;
         }
     }
 
@@ -145,7 +159,7 @@ impl Taker<'_> {
         untracked(slot.root, ignore, extras, &mut |path, kind| {
             if matches!(kind, ExtraKind::File | ExtraKind::Symlink) {
                 read.push(path.to_vec());
-                return Ok::<(), GitError>(());
+                return Ok(());
             }
             leftovers.push(path.to_vec());
             if kind == ExtraKind::Repository && !is_submodule(path) && !path.ends_with(b"/.git") {
@@ -203,13 +217,15 @@ impl Taker<'_> {
                     let entry = entry(&path, Blob { mode, id }, Some(stat));
                     self.changes.insert(path, Some(entry));
                 }
-                None => through_git.push((path, mode, stat)),
+                None => through_git.push((path, mode)),
             }
         }
         let paths: Vec<Vec<u8>> = through_git.iter().map(|(path, ..)| path.clone()).collect();
         let ids = filters::hash(self.slot.git(), &paths)?;
-        for ((path, mode, stat), id) in through_git.into_iter().zip(ids) {
-            let entry = entry(&path, Blob { mode, id }, Some(stat));
+        for ((path, mode), id) in through_git.into_iter().zip(ids) {
+            // Git may write it otherwise than it is now.
+            self.is_as_listed = false;
+            let entry = entry(&path, Blob { mode, id }, None);
             self.changes.insert(path, Some(entry));
         }
         Ok(())

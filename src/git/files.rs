@@ -81,16 +81,25 @@ impl<'a> Files<'a> {
         Ok(clear(&self.absolute(path))?)
     }
 
-    /// Removes the directories above a path as far as they are empty.
+    /// Removes the directories above a path as far as they are empty. None is reached through a symlink.
     pub fn remove_empty_parents(&mut self, path: &[u8]) {
-        let mut rest = path;
-        while let Some(slash) = rest.iter().rposition(|byte| *byte == b'/') {
-            rest = &rest[..slash];
-            if std::fs::remove_dir(self.absolute(rest)).is_err() {
+        let slashes = (0..path.len()).filter(|position| path[*position] == b'/');
+        let parents = slashes.map(|slash| &path[..slash]);
+        let real: Vec<&[u8]> = parents.take_while(|parent| is_directory(&self.absolute(parent))).collect();
+        for parent in real.into_iter().rev() {
+            if std::fs::remove_dir(self.absolute(parent)).is_err() {
                 return;
             }
-            self.directories.remove(rest);
+            self.directories.remove(parent);
         }
+    }
+
+    /// Makes the directories of all these paths. After that, several writers may share the paths.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn prepare<'b>(&mut self, paths: impl Iterator<Item = &'b [u8]>) -> Result<(), GitError> {
+        Ok(paths.into_iter().try_for_each(|path| self.make_parents(path))?)
     }
 
     /// Makes every directory above a path a real one that can be written to.
@@ -178,6 +187,6 @@ pub(in crate::git) fn open_up_all(path: &Path) {
     }
 }
 
-fn is_directory(path: &Path) -> bool {
+pub(in crate::git) fn is_directory(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }

@@ -38,14 +38,10 @@ impl Rules {
         let mut options = std::fs::OpenOptions::new();
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let open = options.read(true).custom_flags(flags.bits().cast_signed()).open(path);
+        let plain = open.ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
         let mut text = Vec::new();
-        match open {
-            Ok(mut file) if file.metadata().is_ok_and(|meta| meta.is_file()) => {
-                if file.read_to_end(&mut text).is_err() {
-                    text.clear();
-                }
-            }
-            _ => {}
+        if plain.is_some_and(|mut file| file.read_to_end(&mut text).is_err()) {
+            text.clear();
         }
         Self::parse(&text)
     }

@@ -85,7 +85,7 @@ fn strays(slot: &Workspace<'_>) -> Result<Vec<Stray>, GitError> {
             ExtraKind::File | ExtraKind::Symlink | ExtraKind::Directory => return Ok(()),
         };
         strays.push(Stray { path: path.to_vec(), kind });
-        Ok::<(), GitError>(())
+        Ok(())
     })?;
     Ok(strays)
 }

@@ -4,30 +4,29 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use super::GitError;
 use super::ignore::Ignore;
 use super::walk::{Extra, ExtraKind};
 use crate::disk::DiskError;
+
+/// Is told each path, and what is there.
+pub(in crate::git) type Found<'a> = dyn FnMut(&[u8], ExtraKind) -> Result<(), GitError> + 'a;
 
 /// Calls `found` for everything in these places that is not ignored: files, symlinks and special files as they come, a
 /// repository inside as a whole, a directory after what is in it. None of the places is tracked.
 ///
 /// # Errors
 /// When a directory cannot be read, or `found` fails.
-pub(in crate::git) fn untracked<E: From<DiskError>>(
+pub(in crate::git) fn untracked(
     root: &Path,
     ignore: &mut Ignore,
     extras: &[Extra],
-    found: &mut dyn FnMut(&[u8], ExtraKind) -> Result<(), E>,
-) -> Result<(), E> {
+    found: &mut Found<'_>,
+) -> Result<(), GitError> {
     extras.iter().try_for_each(|extra| visit(root, ignore, extra, found))
 }
 
-fn visit<E: From<DiskError>>(
-    root: &Path,
-    ignore: &mut Ignore,
-    extra: &Extra,
-    found: &mut dyn FnMut(&[u8], ExtraKind) -> Result<(), E>,
-) -> Result<(), E> {
+fn visit(root: &Path, ignore: &mut Ignore, extra: &Extra, found: &mut Found<'_>) -> Result<(), GitError> {
     let is_directory = extra.kind == ExtraKind::Directory;
     if extra.kind != ExtraKind::Repository && ignore.is_ignored(&extra.path, is_directory) {
         return Ok(());

@@ -9,7 +9,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::diff::{MODE_EXECUTABLE, MODE_FILE, MODE_SUBMODULE, MODE_SYMLINK};
+use super::diff::{MODE_EXECUTABLE, MODE_SUBMODULE, MODE_SYMLINK};
 use super::index::{Manifest, Stat};
 use crate::disk::DiskError;
 
@@ -137,8 +137,7 @@ impl<'a> Walker<'a> {
         let fits = match entry.blob.mode {
             _ if child.is_directory => false,
             MODE_SUBMODULE => kind == FileType::Directory,
-            MODE_SYMLINK => kind == FileType::Symlink,
-            _ => kind == FileType::RegularFile,
+            _ => matches!(kind, FileType::RegularFile | FileType::Symlink),
         };
         if !fits {
             self.found.missing.extend(child.range.clone());
@@ -159,9 +158,9 @@ impl<'a> Walker<'a> {
         let now = Stat::of_raw(&stat);
         let executable = stat.st_mode & 0o100 != 0;
         let mode_fits = match entry.blob.mode {
-            MODE_FILE => !executable,
-            MODE_EXECUTABLE => executable,
-            _ => true,
+            MODE_SYMLINK => kind == FileType::Symlink,
+            MODE_EXECUTABLE => kind == FileType::RegularFile && executable,
+            _ => kind == FileType::RegularFile && !executable,
         };
         if entry.stat != Some(now) || !mode_fits || now.is_racy(self.manifest.stamp) {
             self.found.suspect.push(child.range.start);

@@ -24,13 +24,22 @@ const SMALL: usize = 50;
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    colours: Colours,
     marks: Marks,
     running: IndexMap<(RunId, String), Running>,
     /// Lines that wait to scroll by.
-    ended: String,
+    ended: Vec<String>,
     drawn: Option<Instant>,
+    shown: String,
     began: Instant,
     totals: HashMap<RunId, Totals>,
+}
+
+/// Whether the terminal shows colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    On,
+    Off,
 }
 
 #[derive(Debug)]
@@ -47,16 +56,22 @@ struct Totals {
 }
 
 impl Progress {
-    /// `utf8`: the terminal shows ticks and crosses.
-    pub fn new(utf8: bool) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(60));
+    /// Draws on standard error.
+    pub fn new(colours: Colours, marks: Marks) -> Self {
+        Self::on(ProgressDrawTarget::stderr_with_hz(60), colours, marks)
+    }
+
+    fn on(target: ProgressDrawTarget, colours: Colours, marks: Marks) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is valid"));
         Self {
             bar,
-            marks: if utf8 { Marks::Ticks } else { Marks::Words },
+            colours,
+            marks,
             running: IndexMap::new(),
-            ended: String::new(),
+            ended: Vec::new(),
             drawn: None,
+            shown: String::new(),
             began: Instant::now(),
             totals: HashMap::new(),
         }
@@ -92,8 +107,7 @@ impl Progress {
             | RunEvent::RunFinished(_) => {}
         }
         if let Some(line) = lines::line(record, runs, self.marks) {
-            self.ended.push_str(&line);
-            self.ended.push('\n');
+            self.ended.push(line);
         }
     }
 
@@ -138,14 +152,29 @@ impl Progress {
 
     fn draw(&mut self, runs: &Runs) {
         let columns = usize::from(console::Term::stderr().size().1).saturating_sub(1).max(20);
-        let lower = self.lower(runs, columns);
-        let ended = std::mem::take(&mut self.ended);
-        if !ended.is_empty() {
-            self.bar.suspend(|| write_lines(&ended));
+        let lower = self.coloured(self.lower(runs, columns));
+        // An unchanged picture is not drawn again: that would flicker.
+        if lower != self.shown {
+            self.bar.set_message(lower.clone());
+            self.shown = lower;
         }
-        self.bar.set_message(lower);
-        self.bar.tick();
+        self.scroll();
         self.drawn = Some(Instant::now());
+    }
+
+    /// Lets what ended scroll by, above the display.
+    fn scroll(&mut self) {
+        if !self.ended.is_empty() {
+            let lines = std::mem::take(&mut self.ended).join("\n");
+            self.bar.println(self.coloured(lines));
+        }
+    }
+
+    fn coloured(&self, text: String) -> String {
+        match self.colours {
+            Colours::On => text,
+            Colours::Off => anstream::adapter::strip_str(&text).to_string(),
+        }
     }
 }
 
@@ -165,22 +194,15 @@ impl Sink for Progress {
     }
 
     fn idle(&mut self, runs: &Runs) {
-        if self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
+        if !runs.is_empty() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
             self.draw(runs);
         }
     }
 
     fn end(&mut self, _runs: &Runs) {
-        self.running.clear();
-        let ended = std::mem::take(&mut self.ended);
+        self.scroll();
         self.bar.finish_and_clear();
-        write_lines(&ended);
     }
-}
-
-fn write_lines(lines: &str) {
-    use std::io::Write;
-    drop(anstream::stderr().write_all(lines.as_bytes()));
 }
 
 fn elapsed(since: Instant) -> String {
@@ -189,5 +211,31 @@ fn elapsed(since: Instant) -> String {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{failing, folded, records, run_id};
+    use super::*;
+
+    #[test]
+    fn the_display_shows_who_runs_with_the_last_line_and_counts_the_rest() {
+        let mut progress = Progress::on(ProgressDrawTarget::hidden(), Colours::Off, Marks::Words);
+        // Everything up to the start of `test`.
+        let events: Vec<_> = failing().into_iter().take(10).collect();
+        let runs = folded(events.clone());
+        for record in records(events) {
+            progress.notice(&Notice::Fact(record), &runs);
+        }
+        let line = "10%\r50% \u{1b}[2J of a line that is much longer than the terminal is wide";
+        let output = LiveEvent::Output { node: "test".to_owned(), line: line.to_owned() };
+        progress.notice(&Notice::Live(run_id(), output), &runs);
+        let picture = progress.coloured(progress.lower(&runs, 40));
+        insta::assert_snapshot!(picture, @r"
+               0s test  50%  of a line that i...
+               0s 3 of 5 nodes done, 1 cached...
+        ");
+        assert_eq!(progress.ended.len(), 6, "{:?}", progress.ended);
     }
 }

@@ -77,7 +77,7 @@ fn output(view: &RunView, store: &Store, node: &NodeFinished) -> String {
         )));
         shown.push('\n');
     }
-    for line in text::block(&tail.text).lines() {
+    for line in tail.text.lines() {
         shown.push_str(&format!("    {line}\n"));
     }
     shown
@@ -95,9 +95,8 @@ fn tail(path: &Path) -> io::Result<Tail> {
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.take(SHOWN_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    // What a carriage return overwrote was not there to stay.
-    let mut lines: Vec<&str> = text.lines().map(text::last_shown).collect();
+    let text = text::output(bytes.trim_ascii_end());
+    let mut lines: Vec<&str> = text.lines().collect();
     if from > 0 && lines.len() > 1 {
         lines.remove(0);
     }

@@ -1,4 +1,5 @@
 //! One made-up run, shown by every report.
+#![allow(clippy::disallowed_methods, reason = "tests write logs")]
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ const RUN: &str = "20261124-131722-k3f9";
 const BASE: &str = "0123456789abcdef0123456789abcdef01234567";
 const COMMIT: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
-fn run_id() -> RunId {
+pub fn run_id() -> RunId {
     RunId::parse(RUN).unwrap()
 }
 
@@ -79,13 +80,13 @@ fn finished(outcome: RunOutcome, branch: Option<&str>, message: &str) -> RunEven
     })
 }
 
-fn records(events: Vec<RunEvent>) -> Vec<Record> {
+pub fn records(events: Vec<RunEvent>) -> Vec<Record> {
     let record =
         |(seq, event)| Record { run: run_id(), seq, time: "2026-11-24T13:17:22.000Z".to_owned(), event };
     (1..).zip(events).map(record).collect()
 }
 
-fn folded(events: Vec<RunEvent>) -> Runs {
+pub fn folded(events: Vec<RunEvent>) -> Runs {
     let mut runs = Runs::new();
     records(events).into_iter().for_each(|record| fold(&mut runs, &Notice::Fact(record)));
     runs
@@ -95,7 +96,7 @@ fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-fn failing() -> Vec<RunEvent> {
+pub fn failing() -> Vec<RunEvent> {
     let allowed = NodeFinished {
         allowed_to_fail: true,
         exit_code: Some(7),

@@ -45,6 +45,12 @@ pub fn local_time(time: &str) -> String {
     }
 }
 
+/// Milliseconds from an RFC 3339 time until now; 0 if it cannot be read.
+pub fn since(time: &str) -> u64 {
+    let Ok(time) = time.parse::<jiff::Timestamp>() else { return 0 };
+    u64::try_from(jiff::Timestamp::now().as_millisecond() - time.as_millisecond()).unwrap_or(0)
+}
+
 /// Milliseconds from one RFC 3339 time to a later one; 0 if they cannot be compared.
 pub fn between(from: &str, to: &str) -> u64 {
     let parse = |time: &str| time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
@@ -72,7 +78,14 @@ pub fn block(text: &str) -> Cow<'_, str> {
     terminal_safe(text)
 }
 
-/// The last line of a text that a carriage return did not overwrite: what a terminal would show.
+/// Output of a node as a terminal would show it at last: colours stay, what carriage returns overwrote is gone.
+pub fn output(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.split('\n').map(last_shown).collect::<Vec<_>>().join("\n");
+    terminal_safe(&lines).into_owned()
+}
+
+/// The last part of a line that a carriage return did not overwrite.
 pub fn last_shown(line: &str) -> &str {
     line.trim_end_matches('\r').rsplit('\r').next().unwrap_or(line)
 }
@@ -118,6 +131,7 @@ mod tests {
     fn a_line_of_a_stranger_stays_one_plain_line() {
         assert_eq!(line("a\x1b[31mred\x1b[0m\nb\x07\u{202e}"), "ared b\u{2407}<U+202E>");
         assert_eq!(last_shown("10%\r50%\r100%\r"), "100%");
+        assert_eq!(output(b"10%\r100%\r\n\x1b[32mok\x1b[2J\xff\n"), "100%\n\x1b[32mok\u{fffd}\n\x1b[0m");
     }
 
     #[test]

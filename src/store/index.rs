@@ -73,41 +73,43 @@ pub fn open_to_read(store: &Store) -> Result<Option<Connection>, StoreError> {
     if !path.exists() {
         return Ok(None);
     }
-    let fail = |source| StoreError::Index { path: path.clone(), source };
-    let read = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, read).map_err(fail)?;
-    settle(&connection).map_err(fail)?;
-    match first_look(&connection) {
-        Ok(()) => Ok(Some(connection)),
-        // On a file system that cannot be written, the shared memory of readers and writers cannot be made; then there
-        // are no writers either.
-        Err(source)
-            if matches!(source.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) =>
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(&path, flags).and_then(usable).or_else(|error| {
+        // A log that was merged on closing leaves nothing to share, and where nothing can be written nothing can be
+        // made to share either: then nobody else writes, and the file alone is the whole index.
+        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::CannotOpen)
+            || beside(&path, "-wal").exists()
         {
-            let alone = Connection::open_with_flags(immutable(&path), read | OpenFlags::SQLITE_OPEN_URI);
-            alone.map(Some).map_err(fail)
+            return Err(error);
         }
-        Err(source) => Err(fail(source)),
-    }
+        Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI).and_then(usable)
+    });
+    opened.map(Some).map_err(|source| StoreError::Index { path, source })
 }
 
-/// Opening alone reads nothing.
-fn first_look(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
+/// The first read tells whether a file can be used at all.
+fn usable(connection: Connection) -> rusqlite::Result<Connection> {
+    settle(&connection)?;
+    connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
 }
 
 fn immutable(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
+    for &byte in path.as_os_str().as_bytes() {
         match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                uri.push(char::from(*byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(byte)),
             _ => uri.push_str(&format!("%{byte:02x}")),
         }
     }
     uri + "?immutable=1"
+}
+
+fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -116,14 +118,21 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // A commit survives a killed process; after a power loss `catch_up` reads the journals again.
     connection.pragma_update(None, "synchronous", "normal")?;
-    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format != FORMAT {
-        connection.execute_batch(
-            "drop table if exists entries; drop table if exists quick; drop table if exists merges;
-             drop table if exists durations; drop table if exists indexed;",
-        )?;
-        connection.execute_batch(SCHEMA)?;
-        connection.pragma_update(None, "user_version", FORMAT)?;
+    let format = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    if format(&connection)? != FORMAT {
+        connection.execute_batch("begin immediate")?;
+        // Another spb may have made the tables meanwhile.
+        if format(&connection)? != FORMAT {
+            connection.execute_batch(
+                "drop table if exists entries; drop table if exists quick; drop table if exists merges;
+                 drop table if exists durations; drop table if exists indexed;",
+            )?;
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "user_version", FORMAT)?;
+        }
+        connection.execute_batch("commit")?;
     }
     Ok(connection)
 }
@@ -271,4 +280,21 @@ pub fn latest(connection: &Connection, workflow: &str, node: &str) -> rusqlite::
         .next()
         .transpose()?;
     Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_in_a_folder_of_any_name_is_read_as_a_whole_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a b?mode=memory#%41é.sqlite");
+        drop(connect(&path).unwrap());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable(&path), flags).and_then(usable).unwrap();
+        let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(format, FORMAT);
+        assert!(!beside(&path, "-shm").exists(), "reading an immutable file leaves nothing");
+    }
 }

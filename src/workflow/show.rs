@@ -1,7 +1,7 @@
 //! How problems are shown: drawn into the source for people, as JSON for programs. Knows nothing of what they mean.
 //! Whatever a file holds, no control character of it reaches the terminal.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
@@ -32,9 +32,9 @@ pub fn render(problems: &Problems, colour: bool, width: usize) -> String {
     let mut out = String::new();
     for problem in &problems.list {
         let shown = Shown { problem, source: &source };
-        // Writing into a string does not fail; a snippet that cannot be drawn leaves its message.
         if handler.render_report(&mut out, &shown).is_err() {
-            drop(writeln!(out, "{}: {}", problem.code, visible(&problem.message)));
+            // A snippet that cannot be drawn leaves its message.
+            out.push_str(&format!("{}: {shown}\n", problem.code));
         }
         out.push('\n');
     }

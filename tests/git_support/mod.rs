@@ -118,9 +118,20 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
 
 /// The same with more environment.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
 pub fn git_with(directory: &Path, environment: &[(&str, &OsStr)], arguments: &[&str]) -> String {
-    let output = std::process::Command::new("git")
+    let output = git_output(directory, environment, arguments);
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The same, whatever the exit code.
+#[expect(clippy::disallowed_methods, reason = "tests drive real git")]
+pub fn git_output(
+    directory: &Path,
+    environment: &[(&str, &OsStr)],
+    arguments: &[&str],
+) -> std::process::Output {
+    std::process::Command::new("git")
         .current_dir(directory)
         .args(arguments)
         .env_clear()
@@ -132,9 +143,7 @@ pub fn git_with(directory: &Path, environment: &[(&str, &OsStr)], arguments: &[&
         .env("GIT_COMMITTER_DATE", "2024-01-01T00:00:00Z")
         .envs(environment.iter().copied())
         .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+        .unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "test files need no durability")]
@@ -162,6 +171,47 @@ pub fn lease(pool: &Pool, node: &str, commit: CommitId) -> Lease {
 pub fn lease_with(pool: &Pool, node: &str, commit: CommitId, sweep: &dyn Fn(&Holder)) -> Lease {
     let holder = holder(node);
     pool.lease(&LeaseRequest { commit, holder: &holder, prefer: node, sweep }).unwrap()
+}
+
+/// The next lease of the slot is as a fresh checkout; gives it.
+#[track_caller]
+pub fn lease_is_fresh(test: &TestRepo, pool: &Pool, commit: CommitId) -> Lease {
+    let fresh = test.temporary().join("fresh");
+    git(&test.path, &["worktree", "add", "-q", "--detach", fresh.to_str().unwrap(), &commit.to_string()]);
+    let lease = lease(pool, "node", commit);
+    assert_same(snapshot(lease.path()), snapshot(&fresh));
+    assert_eq!(git(lease.path(), &["status", "--porcelain"]), "");
+    assert_eq!(git(lease.path(), &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD\n");
+    git(&test.path, &["worktree", "remove", "--force", fresh.to_str().unwrap()]);
+    lease
+}
+
+/// What git itself would record of a slot.
+#[track_caller]
+pub fn recorded_by_git(test: &TestRepo, slot: &Path, base: CommitId) -> String {
+    let index = test.temporary().join("index");
+    let environment = [("GIT_INDEX_FILE", index.as_os_str())];
+    git_with(slot, &environment, &["read-tree", &base.to_string()]);
+    git_with(slot, &environment, &["add", "-A"]);
+    git_with(slot, &environment, &["write-tree"]).trim().to_owned()
+}
+
+/// Fails with the paths that differ, and with a little of what is there.
+#[track_caller]
+pub fn assert_same(mut here: BTreeMap<OsString, String>, mut there: BTreeMap<OsString, String>) {
+    let same: Vec<OsString> = here
+        .iter()
+        .filter(|(path, now)| there.get(*path) == Some(now))
+        .map(|(path, _)| path.clone())
+        .collect();
+    for path in same {
+        here.remove(&path);
+        there.remove(&path);
+    }
+    for text in here.values_mut().chain(there.values_mut()) {
+        text.truncate(60);
+    }
+    assert!(here.is_empty() && there.is_empty(), "here: {here:?}\nexpected: {there:?}");
 }
 
 /// Everything in a directory but the top `.git`: kind, permission to execute and content of each path.

@@ -209,17 +209,8 @@ fn guard(node: &mut IdedExpr) {
     match (name, &mut node.expr) {
         (Some(_), _) if tested => {}
         (Some(true), _) => {}
-        (Some(false), _) => {
-            let inner = std::mem::take(node);
-            *node = call(inner.id, CHARGE, vec![inner]);
-        }
-        (None, Expr::Comprehension(inner)) => {
-            let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = &mut **inner;
-            [iter_range, accu_init, loop_step, result].into_iter().for_each(guard);
-            let id = loop_cond.id;
-            let condition = std::mem::take(loop_cond);
-            *loop_cond = call(id, operators::LOGICAL_AND, vec![condition, call(id, TICK, Vec::new())]);
-        }
+        (Some(false), _) => charge(node),
+        (None, Expr::Comprehension(inner)) => guard_loop(inner),
         (None, Expr::Call(inner)) => {
             inner.target.as_deref_mut().into_iter().chain(&mut inner.args).for_each(guard)
         }
@@ -229,6 +220,40 @@ fn guard(node: &mut IdedExpr) {
         (None, Expr::Struct(made)) => made.entries.iter_mut().for_each(|entry| guard_entry(&mut entry.expr)),
         (None, Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified) => {}
     }
+}
+
+fn guard_loop(inner: &mut ComprehensionExpr) {
+    let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = inner;
+    for part in [iter_range, accu_init, &mut *loop_step, result] {
+        guard(part);
+    }
+    if matches!(loop_cond.expr, Expr::Literal(_)) {
+        // `map` and `filter`: CEL appends in place only while their condition is a literal.
+        return charge_step(loop_step);
+    }
+    let id = loop_cond.id;
+    let condition = std::mem::take(loop_cond);
+    *loop_cond = call(id, operators::LOGICAL_AND, vec![condition, call(id, TICK, Vec::new())]);
+}
+
+/// `cond ? @result + [value] : @result`: pays for the condition and for the value.
+fn charge_step(step: &mut IdedExpr) {
+    let Expr::Call(inner) = &mut step.expr else { return };
+    match (inner.func_name.as_str(), inner.args.as_mut_slice()) {
+        (operators::CONDITIONAL, [condition, add, _]) => {
+            charge(condition);
+            charge_step(add);
+        }
+        (operators::ADD, [_, IdedExpr { expr: Expr::List(items), .. }]) => {
+            items.elements.iter_mut().for_each(charge)
+        }
+        _ => {}
+    }
+}
+
+fn charge(node: &mut IdedExpr) {
+    let inner = std::mem::take(node);
+    *node = call(inner.id, CHARGE, vec![inner]);
 }
 
 fn guard_entry(entry: &mut EntryExpr) {

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use cel::common::types::{CelInt, CelString, DYN_TYPE, LIST_TYPE, STRING_TYPE};
-use cel::common::value::CowVal;
+use cel::common::types::{CelBool, CelList, CelMap, CelString, DYN_TYPE, LIST_TYPE, STRING_TYPE};
+use cel::common::value::{CowVal, Val};
 use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Value};
 use serde_json::Value as Json;
@@ -14,8 +14,10 @@ use serde_json::Value as Json;
 use super::program::{CHARGE, Expression, Form, TICK, Tree};
 use super::{NeedsStatus, Scope};
 
-/// What one evaluation may spend: a unit per round of a loop, and one per value and per byte of text that it reads.
-const FUEL: u64 = 64 * 1024 * 1024;
+/// What one evaluation may spend: a unit per round of a loop, one per value that it reads, and one per
+/// [`TEXT_PER_UNIT`] bytes of text.
+const FUEL: u64 = 1024 * 1024;
+const TEXT_PER_UNIT: u64 = 32;
 
 thread_local! {
     /// What is left for the evaluation that runs on this thread.
@@ -147,11 +149,11 @@ fn environment() -> Result<Env, cel::DeclarationError> {
     let mut env = Env::stdlib().with_optional_support(false);
     env.add_overload(TICK, "tick", vec![], |_| {
         spend(1)?;
-        Ok(CowVal::owned(cel::common::types::CelBool::from(true)))
+        Ok(CowVal::owned(CelBool::from(true)))
     })?;
     env.add_overload(CHARGE, "charge", vec![DYN_TYPE], |mut args| {
         let value = args.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
-        spend(size(value.as_ref())?)?;
+        spend(size(value.as_ref()))?;
         Ok(value)
     })?;
     env.add_member_overload("lower", "string_lower", STRING_TYPE, vec![], |args| {
@@ -174,7 +176,7 @@ fn environment() -> Result<Env, cel::DeclarationError> {
         vec![STRING_TYPE, STRING_TYPE],
         |args| {
             let (whole, old, new) = (own(&args, 0)?, own(&args, 1)?, own(&args, 2)?);
-            spend(whole.matches(old).count() as u64 * new.len() as u64)?;
+            spend(units(whole.matches(old).count().saturating_mul(new.len())))?;
             Ok(text(whole.replace(old, new)))
         },
     )?;
@@ -183,7 +185,7 @@ fn environment() -> Result<Env, cel::DeclarationError> {
         let (Value::List(items), separator) = (items, own(&args, 1)?) else {
             return Err(ExecutionError::function_error("join", "`join` needs a list"));
         };
-        spend(items.len() as u64 * separator.len() as u64)?;
+        spend(units(items.len().saturating_mul(separator.len())))?;
         let texts: Result<Vec<String>, String> =
             items.iter().map(|item| from_cel(item).map(|json| super::text_of(&json))).collect();
         Ok(text(texts.map_err(|error| ExecutionError::function_error("join", error))?.join(separator)))
@@ -197,24 +199,22 @@ fn spend(units: u64) -> Result<(), ExecutionError> {
     left.map(drop).ok_or_else(|| ExecutionError::function_error("", "it takes too much work"))
 }
 
-/// Values in a value, with a unit per byte of text.
-fn size(value: &dyn cel::common::value::Val) -> Result<u64, ExecutionError> {
+/// What reading a value costs.
+fn size(value: &dyn Val) -> u64 {
     if let Some(text) = value.downcast_ref::<CelString>() {
-        return Ok(1 + text.inner().len() as u64);
+        return units(text.inner().len());
     }
-    if value.downcast_ref::<CelInt>().is_some() {
-        return Ok(1);
+    if let Some(list) = value.downcast_ref::<CelList>() {
+        return 1 + list.inner().iter().map(|item| size(item.as_ref())).sum::<u64>();
     }
-    Ok(deep_size(&Value::try_from(value)?))
+    match value.downcast_ref::<CelMap>() {
+        Some(map) => 1 + map.inner().values().map(|item| 1 + size(item.as_ref())).sum::<u64>(),
+        None => 1,
+    }
 }
 
-fn deep_size(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => 1 + text.len() as u64,
-        Value::List(items) => 1 + items.iter().map(deep_size).sum::<u64>(),
-        Value::Map(map) => 1 + map.map.values().map(|value| 1 + deep_size(value)).sum::<u64>(),
-        _ => 1,
-    }
+fn units(bytes: usize) -> u64 {
+    1 + bytes as u64 / TEXT_PER_UNIT
 }
 
 /// The text that an argument is; the declared types of the overload guarantee one.
@@ -228,6 +228,6 @@ fn text<'b, 'v>(text: String) -> CowVal<'b, 'v> {
 }
 
 fn list<'b, 'v>(items: Vec<Value>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let value: Box<dyn cel::common::value::Val> = Value::List(Arc::new(items)).try_into()?;
+    let value: Box<dyn Val> = Value::List(Arc::new(items)).try_into()?;
     Ok(CowVal::Owned(value))
 }
