@@ -107,12 +107,16 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;
-    for (number, request) in requests.into_iter().enumerate() {
+    for (number, mut request) in requests.into_iter().enumerate() {
         let id = match &request.resume {
             Some(view) => view.run.clone(),
             None => new_run(&store)?,
         };
         locks.push(lock(&store, &id)?);
+        if let Some(view) = &mut request.resume {
+            // Only now nobody else writes to its journal: what was read before may be old.
+            *view = crate::store::runs::view(&store, &id)?;
+        }
         let opened = match &request.resume {
             Some(view) => {
                 end_leftovers(&store, &id);
@@ -130,7 +134,8 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         first += count;
     }
 
-    let rooms = Rooms::new(settings.pool_directory.join("rooms").join(std::process::id().to_string()));
+    let ids = runs.iter().map(|run: &RunContext| run.id.clone()).collect();
+    let rooms = Rooms::open(settings.pool_directory.join("rooms"), ids);
     let (failed_sender, failed) = tokio::sync::mpsc::unbounded_channel();
     let (recorder, thread) = recorder::start(
         journals,

@@ -6,6 +6,7 @@ mod leave;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -73,7 +74,11 @@ struct Ready {
 enum Early {
     Hit(Box<Done>),
     Failed(String),
+    Stopped,
 }
+
+/// Between two looks at whether the checkout is free.
+const CHECKOUT_LOOK: Duration = Duration::from_millis(50);
 
 impl Job {
     pub fn context(&self) -> &RunContext {
@@ -107,6 +112,9 @@ pub async fn run(job: Job) -> Done {
     };
     match ready {
         Err(Early::Hit(done)) => *done,
+        Err(Early::Stopped) => {
+            plain(&job, Outcome::Cancelled, "stopped while it waited for the checkout".to_owned())
+        }
         Err(Early::Failed(message)) => plain(&job, Outcome::Failed, message),
         Ok(ready) => attempt::run(job, ready).await,
     }
@@ -204,8 +212,7 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
     let path = job.shared.repo.work_dir.clone().ok_or_else(|| {
         failed("`workspace: repo` needs a checkout, and this repository is bare".to_owned())
     })?;
-    let lock = Lock::wait(&job.shared.store.root().join("checkout.lock"));
-    let lock = lock.map_err(|error| failed(error.to_string()))?;
+    let lock = wait_for_checkout(job)?;
     Ok(Ready {
         workspace: Workspace { place: Place::Repo { path, _lock: lock }, room: room(job)? },
         base: None,
@@ -214,6 +221,20 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
         why: job.why.clone(),
         restored: Vec::new(),
     })
+}
+
+/// Waits in steps, because another spb may hold the checkout for long and we may be stopped meanwhile.
+fn wait_for_checkout(job: &Job) -> Result<Lock, Early> {
+    let path = job.shared.store.root().join("checkout.lock");
+    loop {
+        if let Some(lock) = Lock::attempt(&path).map_err(failed)? {
+            return Ok(lock);
+        }
+        if *job.stop.borrow() != Stop::Run {
+            return Err(Early::Stopped);
+        }
+        std::thread::sleep(CHECKOUT_LOOK);
+    }
 }
 
 fn leased(job: &Job) -> Result<Ready, Early> {
