@@ -7,3 +7,6 @@ mod cache;
 mod cache_damage;
 mod cache_keys;
 mod cache_law;
+mod conditions;
+mod merges;
+mod processes;

@@ -229,6 +229,23 @@ impl World {
         Gate::new(&self.home(), name)
     }
 
+    /// Living processes that carry a run's mark.
+    pub fn processes_of(&self, run: &str) -> Vec<u32> {
+        let mark = format!("SPB_RUN={run}").into_bytes();
+        let pids = std::fs::read_dir("/proc").unwrap().flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|pid| {
+                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environment.split(|byte| *byte == 0).any(|variable| variable == mark) && is_alive(*pid)
+            })
+            .collect()
+    }
+
+    /// All regular files below a directory.
+    pub fn all_files(&self, directory: &Path) -> Vec<PathBuf> {
+        snapshot(directory).into_keys().filter(|path| path.is_file()).collect()
+    }
+
     /// The journal of a run.
     pub fn journal(&self, run: &str) -> PathBuf {
         self.store().join("runs").join(run).join("journal.ndjson")
@@ -525,9 +542,9 @@ impl Gate {
         line.trim().parse().unwrap()
     }
 
-    /// Whether someone came who was not waited for.
-    pub fn someone_came(&self) -> bool {
-        self.arrivals.try_recv().is_ok()
+    /// Someone who came and was not waited for.
+    pub fn next_if_any(&self) -> Option<u32> {
+        self.arrivals.try_recv().ok().map(|line| line.trim().parse().unwrap())
     }
 
     /// Lets one node through.
