@@ -161,7 +161,10 @@ pub fn artifact_paths(globs: &[String], workspace: &Path) -> Result<Vec<String>,
         let set = compile(glob)?;
         let start = literal_prefix(glob);
         let mut found = 0;
-        let mut open: Vec<PathBuf> = vec![start];
+        let mut open: Vec<PathBuf> = Vec::new();
+        if is_reached_inside(workspace, &start) {
+            open.push(start);
+        }
         while let Some(relative) = open.pop() {
             let full = workspace.join(&relative);
             let Ok(meta) = std::fs::symlink_metadata(&full) else { continue };
@@ -196,6 +199,16 @@ fn compile(glob: &str) -> Result<GlobSet, String> {
     GlobSetBuilder::new().add(one).build().map_err(|error| format!("artifact `{glob}`: {error}"))
 }
 
+/// Whether no link on the way to a path leads out of the workspace.
+fn is_reached_inside(workspace: &Path, relative: &Path) -> bool {
+    let full = workspace.join(relative);
+    let parent = if relative.as_os_str().is_empty() { Some(&*full) } else { full.parent() };
+    match (parent.map(Path::canonicalize), workspace.canonicalize()) {
+        (Some(Ok(parent)), Ok(workspace)) => parent.starts_with(workspace),
+        _ => false,
+    }
+}
+
 fn literal_prefix(glob: &str) -> PathBuf {
     let magic = |part: &&str| part.contains(['*', '?', '[', '{', '\\']);
     glob.split('/').take_while(|part| !magic(part)).collect()
@@ -207,6 +220,7 @@ pub fn clear_promises(node: &Node, workspace: &Path, is_tracked: impl Fn(&str) -
     for output in node.outputs.values() {
         if let OutputFrom::File(path) = &output.from
             && !is_tracked(path)
+            && is_reached_inside(workspace, Path::new(path))
         {
             disk::remove(&workspace.join(path)).ok();
         }

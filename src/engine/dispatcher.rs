@@ -8,6 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 
 use super::finish::{self, Finish};
+use super::flights::{Boarding, Flights};
+use super::graph::graph;
 use super::lookup;
 use super::prepare;
 use super::signals::Signals;
@@ -24,12 +26,11 @@ use crate::git::tree::ReadsMemo;
 use crate::host;
 use crate::name::RunId;
 use crate::plan::Role;
-use crate::schedule::{Command, End, Graph, Input, NodeId, Scheduler, Vertex};
+use crate::schedule::{Command, End, Input, NodeId, Scheduler};
 use crate::store::cache::Cache;
 use crate::store::index;
 use crate::store::recorder::{Index, Objects, RecorderThread};
 use crate::store::runs::RunView;
-use crate::workflow::expr::StatusUse;
 use crate::workflow::model::Workspace;
 
 /// Several runs on their way, with everything they need.
@@ -44,6 +45,7 @@ pub struct Dispatcher {
     repo: Repo,
     units: JoinSet<Done>,
     nodes_of_units: HashMap<Id, NodeId>,
+    flights: Flights,
     stages: Stages,
     stop: watch::Sender<Stop>,
     inputs: VecDeque<Input>,
@@ -82,7 +84,7 @@ impl Dispatcher {
         thread: RecorderThread,
         failed: mpsc::UnboundedReceiver<String>,
     ) -> Result<Self, EngineError> {
-        let cache = index::open_to_read(&shared.store)?.map(Cache::new);
+        let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
         let (graph, order) = graph(&shared, cache.as_ref());
         let count = graph.vertices.len();
         let mut dispatcher = Self {
@@ -92,6 +94,7 @@ impl Dispatcher {
             repo,
             units: JoinSet::new(),
             nodes_of_units: HashMap::new(),
+            flights: Flights::default(),
             stages: Stages::new(&shared.runs),
             stop: watch::Sender::new(Stop::Run),
             inputs: VecDeque::new(),
@@ -192,12 +195,16 @@ impl Dispatcher {
         }
     }
 
-    /// Nodes that an earlier engine finished stay finished.
+    /// Nodes that an earlier engine finished stay finished, unless what they left is no longer there.
     fn take_over(&mut self, earlier: &[Option<RunView>]) {
         let shared = Arc::clone(&self.shared);
         for (run, view) in shared.runs.iter().zip(earlier) {
             for finished in view.iter().flat_map(|view| view.kept()) {
                 let Some(instance) = run.plan.find(&finished.node) else { continue };
+                let result = finished.result.as_ref();
+                if !result.is_none_or(|result| lookup::is_whole(result, &shared, &self.repo)) {
+                    continue;
+                }
                 self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
             }
         }
@@ -248,6 +255,11 @@ impl Dispatcher {
         if planned.role == Role::CacheOnly && !matches!(keyed, Keyed::Quick(_)) {
             return self.fail(node, unit::only_message(&why));
         }
+        if let Some(key) = keyed.first()
+            && self.flights.board(key, node) == Boarding::Waits
+        {
+            return;
+        }
         let given = done.iter().flat_map(|need| need.result.artifacts.iter().cloned()).collect();
         let job = Job {
             rooms: Arc::clone(&self.rooms),
@@ -276,16 +288,13 @@ impl Dispatcher {
         heads: &[String],
     ) -> Option<NodeFinished> {
         let planned = &run.plan.instances[instance];
-        if run.options.fresh && planned.role == Role::Run {
+        let key = keyed.first()?;
+        if run.options.fresh && planned.role == Role::Run && !self.flights.has_made(key) {
             return None;
         }
-        let key = match keyed {
-            Keyed::Never => return None,
-            Keyed::Fileless(key) | Keyed::Quick(key) => key,
-        };
         let oldest = lookup::oldest_accepted(run.plan.node(instance));
         let entry = self.cache.as_ref()?.quick(key, oldest).ok()??;
-        if !lookup::is_whole(&entry, &self.shared, &self.repo) {
+        if !lookup::is_whole(&entry.result, &self.shared, &self.repo) {
             return None;
         }
         Some(lookup::cached(&planned.id, *entry, heads.to_vec(), (key, None)))
@@ -327,17 +336,20 @@ impl Dispatcher {
     }
 
     fn unit_ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
+        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
+        let Some(node) = self.nodes_of_units.remove(&id) else { return };
+        let made = matches!(&ended, Ok((_, done)) if done.finished.outcome.is_success());
         match ended {
-            Ok((id, done)) => {
-                if let Some(node) = self.nodes_of_units.remove(&id) {
-                    self.tell_all(node, done.finished, done.index, done.objects);
-                }
-            }
-            Err(error) => {
-                if let Some(node) = self.nodes_of_units.remove(&error.id()) {
-                    self.fail(node, format!("a bug in spb: {error}"));
-                }
-            }
+            Ok((_, done)) => self.tell_all(node, done.finished, done.index, done.objects),
+            Err(error) => self.fail(node, format!("a bug in spb: {error}")),
+        }
+        let waited = self.flights.landed(node, made);
+        if !waited.is_empty() {
+            // What they waited for is in the index only after this.
+            self.shared.recorder.flush();
+        }
+        for node in waited {
+            self.start(node);
         }
     }
 
@@ -465,29 +477,4 @@ fn place(shared: &Shared, node: NodeId) -> (usize, &RunContext, usize) {
     let number = shared.runs.partition_point(|run| run.first <= node) - 1;
     let run = &shared.runs[number];
     (number, run, node - run.first)
-}
-
-/// One scheduling problem for all runs, weighted by what earlier runs took.
-fn graph(shared: &Shared, cache: Option<&Cache>) -> (Graph, Vec<NodeId>) {
-    let mut graph = Graph::default();
-    let mut order = Vec::new();
-    for (number, run) in shared.runs.iter().enumerate() {
-        let known = cache.map(|cache| cache.durations(&run.plan.workflow.name)).unwrap_or_default();
-        let mean = known.values().sum::<u64>().checked_div(known.len() as u64).unwrap_or(1).max(1);
-        for (position, instance) in run.plan.instances.iter().enumerate() {
-            let node = run.plan.node(position);
-            graph.vertices.push(Vertex {
-                needs: instance.needed().map(|need| run.first + need).collect(),
-                after: instance.after.iter().map(|before| run.first + before).collect(),
-                decides_itself: node.when.status_use() == StatusUse::Explicit,
-                exclusive: (node.workspace == Workspace::Repo).then_some(0),
-                weight: known.get(&instance.id).copied().unwrap_or(mean).max(1),
-                run: number,
-                may_fail: node.allow_failure,
-            });
-        }
-        graph.fail_fast.push(run.options.fail_fast);
-        order.extend(run.plan.order.iter().map(|position| run.first + position));
-    }
-    (graph, order)
 }

@@ -118,7 +118,7 @@ impl Ahead<'_> {
         };
         let Some(cache) = &self.cache else { return Foreseen::Runs { why: "never run before".to_owned() } };
         let quick = cache.quick(key, lookup::oldest_accepted(node)).ok().flatten();
-        if let Some(entry) = quick.filter(|entry| lookup::is_whole(entry, self.shared, &self.repo)) {
+        if let Some(entry) = quick.filter(|entry| lookup::is_whole(&entry.result, self.shared, &self.repo)) {
             return self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, None)));
         }
         match keyed {
@@ -152,7 +152,7 @@ impl Ahead<'_> {
             let key = prepared.manifest.content_key(reads);
             let oldest = lookup::oldest_accepted(node);
             let found = lookup::content_as_stored(self.shared, &self.repo, cache, (key, quick_key), oldest);
-            Ok((found, tree, reads, key))
+            Ok((lookup::applicable(found, &self.repo, (key, quick_key), base)?, tree, reads, key))
         });
         match found {
             Err(error) => Foreseen::Fails { why: error.to_string() },

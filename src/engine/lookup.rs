@@ -1,5 +1,6 @@
 //! Looks a node up and says why there is no hit. A hit is only given when everything it names is still there.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Keyed, RunContext, Shared};
@@ -36,11 +37,12 @@ pub fn oldest_accepted(node: &Node) -> i64 {
     jiff::Timestamp::now().as_millisecond().saturating_sub(ttl)
 }
 
-/// Everything that an entry names is still there.
-pub fn is_whole(entry: &Entry, shared: &Shared, repo: &Repo) -> bool {
-    let commit = entry.result.commit.as_ref().map(|commit| commit.parse::<CommitId>());
+/// Everything that a result names is still there, as it was stored.
+pub fn is_whole(result: &NodeResult, shared: &Shared, repo: &Repo) -> bool {
+    let commit = result.commit.as_ref().map(|commit| commit.parse::<CommitId>());
     let has_commit = commit.is_none_or(|commit| commit.is_ok_and(|commit| repo.has_commit(commit)));
-    has_commit && entry.result.artifacts.iter().all(|artifact| artifacts::is_present(&shared.store, artifact))
+    let check = if shared.pool.is_some() { artifacts::Check::Remember } else { artifacts::Check::Look };
+    has_commit && result.artifacts.iter().all(|artifact| artifacts::is_sound(&shared.store, artifact, check))
 }
 
 /// The record of a node whose result is taken from an entry. `heads` are those of its needs.
@@ -107,7 +109,8 @@ pub fn content(
     keys: (Digest, Digest),
     base: CommitId,
 ) -> Result<Found, GitError> {
-    let mut entry = match content_as_stored(shared, repo, cache, keys, oldest_accepted(node)) {
+    let stored = content_as_stored(shared, repo, cache, keys, oldest_accepted(node));
+    let mut entry = match applicable(stored, repo, keys, base)? {
         Found::Hit { entry, .. } => entry,
         miss => return Ok(miss),
     };
@@ -120,11 +123,52 @@ pub fn content(
             entry.base_tree = Some(repo.tree_of(base)?.to_string());
             Ok(Found::Hit { entry, moved: moved != commit })
         }
-        Merged::Conflict { .. } => {
-            let right = Cache::ignore(keys.0, keys.1);
-            Ok(Found::Miss { right, reason: Some("its earlier changes do not apply to this base") })
-        }
+        Merged::Conflict { .. } => Ok(does_not_apply(keys)),
     }
+}
+
+fn does_not_apply(keys: (Digest, Digest)) -> Found {
+    let reason = Some("its earlier changes do not apply to this base");
+    Found::Miss { right: Cache::ignore(keys.0, keys.1), reason }
+}
+
+/// Turns a hit whose change does not fit to `base` into a miss. Writes nothing.
+///
+/// # Errors
+/// When an object is missing.
+pub fn applicable(
+    found: Found,
+    repo: &Repo,
+    keys: (Digest, Digest),
+    base: CommitId,
+) -> Result<Found, GitError> {
+    let Found::Hit { entry, .. } = &found else { return Ok(found) };
+    let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
+    match commit {
+        Some(commit) if !is_apart(repo, commit, base)? => Ok(does_not_apply(keys)),
+        _ => Ok(found),
+    }
+}
+
+/// Whether no file that `commit` changed is another one in `base` than in what it was made on. Where it is, a run of the
+/// node would not blend the two contents as a merge does, so that its earlier change says nothing of what it would give.
+fn is_apart(repo: &Repo, commit: CommitId, base: CommitId) -> Result<bool, GitError> {
+    let Some(&parent) = repo.parents(commit)?.first() else { return Ok(true) };
+    if parent == base {
+        return Ok(true);
+    }
+    let (before, now, result) = (repo.tree_of(parent)?, repo.tree_of(base)?, repo.tree_of(commit)?);
+    let paths = |old, new| -> Result<HashSet<Vec<u8>>, GitError> {
+        Ok(repo.changes(old, new)?.into_iter().map(|change| change.path).collect())
+    };
+    let changed = paths(before, result)?;
+    let mut differ = paths(before, now)?;
+    differ.retain(|path| changed.contains(path));
+    if differ.is_empty() {
+        return Ok(true);
+    }
+    let missing = paths(now, result)?;
+    Ok(differ.is_disjoint(&missing))
 }
 
 /// The same without moving the change: what the store holds, on the base it was made on.
@@ -141,8 +185,10 @@ pub fn content_as_stored(
         return miss(Cache::ignore(key, quick_key), Some("the cache index cannot be read"));
     };
     match found {
-        Lookup::Hit(entry) if is_whole(&entry, shared, repo) => Found::Hit { entry, moved: false },
-        Lookup::Hit(_) => miss(Cache::ignore(key, quick_key), Some("what its cache entry names is gone")),
+        Lookup::Hit(entry) if is_whole(&entry.result, shared, repo) => Found::Hit { entry, moved: false },
+        Lookup::Hit(_) => {
+            miss(Cache::ignore(key, quick_key), Some("what its cache entry names is gone or damaged"))
+        }
         Lookup::Miss(right) => miss(right, None),
         Lookup::Damaged(right) => miss(right, Some("its cache entry was damaged")),
         Lookup::Expired(right) => miss(right, Some("its cache entry is older than its ttl")),

@@ -5,7 +5,9 @@ pub mod base;
 pub mod collect;
 pub mod dispatcher;
 pub mod finish;
+mod flights;
 pub mod foresee;
+mod graph;
 pub mod lookup;
 pub mod prepare;
 pub mod setup;
@@ -110,4 +112,14 @@ pub enum Keyed {
     Fileless(Digest),
     /// It sees files: this key covers the commits it starts from.
     Quick(Digest),
+}
+
+impl Keyed {
+    /// The key that is looked at first.
+    pub fn first(self) -> Option<Digest> {
+        match self {
+            Self::Never => None,
+            Self::Fileless(key) | Self::Quick(key) => Some(key),
+        }
+    }
 }

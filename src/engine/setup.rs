@@ -107,12 +107,16 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;
-    for (number, request) in requests.into_iter().enumerate() {
+    for (number, mut request) in requests.into_iter().enumerate() {
         let id = match &request.resume {
             Some(view) => view.run.clone(),
             None => new_run(&store)?,
         };
         locks.push(lock(&store, &id)?);
+        if let Some(view) = &mut request.resume {
+            // Only now nobody else writes to its journal: what was read before may be old.
+            *view = crate::store::runs::view(&store, &id)?;
+        }
         let opened = match &request.resume {
             Some(view) => {
                 end_leftovers(&store, &id);
@@ -130,7 +134,8 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         first += count;
     }
 
-    let rooms = Rooms::new(settings.pool_directory.join("rooms").join(std::process::id().to_string()));
+    let ids = runs.iter().map(|run: &RunContext| run.id.clone()).collect();
+    let rooms = Rooms::open(settings.pool_directory.join("rooms"), ids);
     let (failed_sender, failed) = tokio::sync::mpsc::unbounded_channel();
     let (recorder, thread) = recorder::start(
         journals,
@@ -195,15 +200,18 @@ fn new_run(store: &Store) -> Result<RunId, EngineError> {
     }
 }
 
-/// Seconds for people, four letters against collisions within a second; the folder makes it unique.
+/// Seconds for people, then two letters of milliseconds, so that ids sort as runs began, and two random ones against
+/// collisions; the folder makes it unique.
 fn random_id() -> RunId {
     use std::hash::{BuildHasher, RandomState};
     const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let now = jiff::Timestamp::now();
+    let milliseconds = u64::try_from(now.as_millisecond().rem_euclid(1000)).unwrap_or(0);
     let random = RandomState::new().hash_one(std::process::id());
-    let suffix: String =
-        (0..4).map(|place| char::from(LETTERS[(random >> (place * 5)) as usize % 32])).collect();
-    RunId::parse(&format!("{now}-{suffix}")).expect("the shape of a run id")
+    let bits = milliseconds << 10 | random & 0x3ff;
+    let letter = |place: u32| char::from(LETTERS[(bits >> (15 - place * 5)) as usize % 32]);
+    let suffix: String = (0..4).map(letter).collect();
+    RunId::parse(&format!("{}-{suffix}", now.strftime("%Y%m%d-%H%M%S"))).expect("the shape of a run id")
 }
 
 fn lock(store: &Store, id: &RunId) -> Result<Lock, EngineError> {

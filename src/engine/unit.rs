@@ -6,6 +6,7 @@ mod leave;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -73,7 +74,11 @@ struct Ready {
 enum Early {
     Hit(Box<Done>),
     Failed(String),
+    Stopped,
 }
+
+/// Between two looks at whether the checkout is free.
+const CHECKOUT_LOOK: Duration = Duration::from_millis(50);
 
 impl Job {
     pub fn context(&self) -> &RunContext {
@@ -107,6 +112,9 @@ pub async fn run(job: Job) -> Done {
     };
     match ready {
         Err(Early::Hit(done)) => *done,
+        Err(Early::Stopped) => {
+            plain(&job, Outcome::Cancelled, "stopped while it waited for the checkout".to_owned())
+        }
         Err(Early::Failed(message)) => plain(&job, Outcome::Failed, message),
         Ok(ready) => attempt::run(job, ready).await,
     }
@@ -166,13 +174,36 @@ fn prepare(job: &Job) -> Result<Ready, Early> {
         Kind::Repo => checkout(job)?,
         Kind::Worktree | Kind::Readonly => leased(job)?,
     };
-    for artifact in &job.given {
-        let workspace = ready.workspace.path().to_owned();
-        artifacts::restore(&job.shared.store, &workspace, artifact)
-            .map_err(|error| Early::Failed(error.to_string()))?;
-        ready.restored.push(workspace.join(&artifact.path));
+    match furnish(job, &mut ready) {
+        Ok(()) => Ok(ready),
+        Err(message) => {
+            leave::give_back(job, ready);
+            Err(Early::Failed(message))
+        }
     }
-    Ok(ready)
+}
+
+/// Before every attempt: takes out what earlier nodes left at the places of this one's promises, and puts in the
+/// artifacts of its needs. Files that the base holds are neither: they are inputs.
+fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
+    let repo = Repo::open(&job.shared.repo).map_err(|error| error.to_string())?;
+    let tree = ready.base.map(|(_, tree)| tree);
+    let is_tracked = |path: &str| {
+        tree.is_some_and(|tree| repo.read_file(tree, path.as_ref()).is_ok_and(|content| content.is_some()))
+    };
+    let workspace = ready.workspace.path().to_owned();
+    let is_leased = matches!(ready.workspace.place, Place::Slot(_));
+    if is_leased {
+        collect::clear_promises(job.node(), &workspace, is_tracked);
+    }
+    for artifact in job.given.iter().filter(|artifact| !is_tracked(&artifact.path)) {
+        artifacts::restore(&job.shared.store, &workspace, artifact).map_err(|error| error.to_string())?;
+        // In the user's own checkout nothing is taken away again.
+        if is_leased {
+            ready.restored.push(workspace.join(&artifact.path));
+        }
+    }
+    Ok(())
 }
 
 /// The user's own checkout, one node at a time on this machine.
@@ -181,8 +212,7 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
     let path = job.shared.repo.work_dir.clone().ok_or_else(|| {
         failed("`workspace: repo` needs a checkout, and this repository is bare".to_owned())
     })?;
-    let lock = Lock::wait(&job.shared.store.root().join("checkout.lock"));
-    let lock = lock.map_err(|error| failed(error.to_string()))?;
+    let lock = wait_for_checkout(job)?;
     Ok(Ready {
         workspace: Workspace { place: Place::Repo { path, _lock: lock }, room: room(job)? },
         base: None,
@@ -191,6 +221,20 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
         why: job.why.clone(),
         restored: Vec::new(),
     })
+}
+
+/// Waits in steps, because another spb may hold the checkout for long and we may be stopped meanwhile.
+fn wait_for_checkout(job: &Job) -> Result<Lock, Early> {
+    let path = job.shared.store.root().join("checkout.lock");
+    loop {
+        if let Some(lock) = Lock::attempt(&path).map_err(failed)? {
+            return Ok(lock);
+        }
+        if *job.stop.borrow() != Stop::Run {
+            return Err(Early::Stopped);
+        }
+        std::thread::sleep(CHECKOUT_LOOK);
+    }
 }
 
 fn leased(job: &Job) -> Result<Ready, Early> {
@@ -235,8 +279,6 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
     let lease = pool.lease(&request).map_err(failed)?;
-    let is_tracked = |path: &str| repo.read_file(tree, path.as_ref()).is_ok_and(|content| content.is_some());
-    collect::clear_promises(job.node(), lease.path(), is_tracked);
     Ok(Ready {
         workspace: Workspace { place: Place::Slot(lease), room: room(job)? },
         base: Some((base, tree)),

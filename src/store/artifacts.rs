@@ -1,9 +1,10 @@
 //! Artifacts: files that git ignores and that belong to a node's result. Content-addressed, compressed, verified when
 //! they are taken out again. Knows files and digests, not nodes.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use super::Store;
 use crate::disk::{self, DiskError};
@@ -14,7 +15,7 @@ use crate::event::Artifact;
 pub enum ArtifactError {
     #[error(transparent)]
     Disk(#[from] DiskError),
-    #[error("the stored artifact `{path}` is {what}")]
+    #[error("the stored artifact `{path}` is {what}; the next run or `spb resume` makes it again")]
     Unusable { path: String, what: &'static str },
     #[error("the artifact path `{0}` leaves the workspace")]
     Escapes(String),
@@ -55,6 +56,7 @@ pub fn store(store: &Store, workspace: &Path, relative: &str) -> Result<Artifact
     if let Some(parent) = place.parent() {
         disk::create_directory(parent)?;
     }
+    new.as_file().set_modified(VERIFIED).map_err(write)?;
     new.persist(&place).map_err(|error| write(error.error))?;
     let executable = meta.permissions().mode() & 0o111 != 0;
     Ok(Artifact { path: relative.to_owned(), digest, size, executable })
@@ -72,10 +74,7 @@ pub fn restore(store: &Store, workspace: &Path, artifact: &Artifact) -> Result<(
     let write = |source| DiskError::new("restore the artifact", &target, source);
     let new = tempfile::Builder::new().prefix(".new-").tempfile_in(parent).map_err(write)?;
     let mut out = new.as_file();
-    let (digest, size) = decode(store, artifact, &mut out)?;
-    if digest != artifact.digest || size != artifact.size {
-        return Err(ArtifactError::Unusable { path: artifact.path.clone(), what: "damaged" });
-    }
+    decode(store, artifact, &mut out).inspect_err(|_| distrust(store, artifact))?;
     let mode = if artifact.executable { 0o755 } else { 0o644 };
     out.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(write)?;
     disk::remove(&target)?;
@@ -83,9 +82,41 @@ pub fn restore(store: &Store, workspace: &Path, artifact: &Artifact) -> Result<(
     Ok(())
 }
 
-/// The stored file is there. Its content is verified when it is restored.
-pub fn is_present(store: &Store, artifact: &Artifact) -> bool {
-    std::fs::metadata(place(store, &artifact.digest)).is_ok_and(|meta| meta.len() > 0)
+/// What a look at a stored file may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Nothing.
+    Look,
+    /// A file found sound is marked, so that the next look is cheap.
+    Remember,
+}
+
+/// Modification time of a stored file whose content was verified: whoever writes to it afterwards changes that. What no
+/// time shows (a bit that rots) is found when the artifact is restored.
+const VERIFIED: SystemTime = SystemTime::UNIX_EPOCH;
+
+/// The stored file is there and holds what its digest says. Reads it only when it is not known to be sound.
+pub fn is_sound(store: &Store, artifact: &Artifact, check: Check) -> bool {
+    let place = place(store, &artifact.digest);
+    let Ok(meta) = std::fs::metadata(&place) else { return false };
+    if meta.len() == 0 {
+        return false;
+    }
+    if meta.modified().is_ok_and(|time| time == VERIFIED) {
+        return true;
+    }
+    let is_sound = decode(store, artifact, &mut io::sink()).is_ok();
+    if is_sound && check == Check::Remember {
+        mark_verified(&place);
+    }
+    is_sound
+}
+
+/// A mark that cannot be made costs a second look, no more.
+fn mark_verified(place: &Path) {
+    if let Ok(file) = OpenOptions::new().append(true).open(place) {
+        file.set_modified(VERIFIED).ok();
+    }
 }
 
 /// Number and bytes of all stored artifacts.
@@ -101,7 +132,8 @@ pub fn usage(store: &Store) -> (usize, u64) {
     total
 }
 
-fn decode(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(String, u64), ArtifactError> {
+/// Writes the content of an artifact, and fails when it was not what its digest says.
+fn decode(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(), ArtifactError> {
     let unusable = |what| ArtifactError::Unusable { path: artifact.path.clone(), what };
     let file = File::open(place(store, &artifact.digest)).map_err(|_| unusable("missing"))?;
     let mut decoder = zstd::Decoder::new(file).map_err(|_| unusable("damaged"))?;
@@ -111,7 +143,8 @@ fn decode(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(S
     loop {
         let count = decoder.read(&mut buffer).map_err(|_| unusable("damaged"))?;
         if count == 0 {
-            return Ok((hasher.finalize().to_hex().to_string(), size));
+            let is_whole = size == artifact.size && hasher.finalize().to_hex().as_str() == artifact.digest;
+            return if is_whole { Ok(()) } else { Err(unusable("damaged")) };
         }
         size += count as u64;
         // A damaged length must not fill the disk.
@@ -121,6 +154,13 @@ fn decode(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(S
         hasher.update(&buffer[..count]);
         out.write_all(&buffer[..count])
             .map_err(|source| DiskError::new("restore the artifact", Path::new(&artifact.path), source))?;
+    }
+}
+
+/// A stored file that let someone down is not trusted again: the next look at it reads it.
+fn distrust(store: &Store, artifact: &Artifact) {
+    if let Ok(file) = OpenOptions::new().append(true).open(place(store, &artifact.digest)) {
+        file.set_modified(SystemTime::now()).ok();
     }
 }
 
@@ -208,10 +248,16 @@ mod tests {
         bytes[middle] ^= 0xff;
         fs::write(&stored, &bytes).unwrap();
         let error = restore(&place_of, &workspace, &artifact).unwrap_err().to_string();
-        assert_eq!(error, "the stored artifact `target/a` is damaged");
+        assert_eq!(
+            error,
+            "the stored artifact `target/a` is damaged; the next run or `spb resume` makes it again"
+        );
         fs::remove_file(&stored).unwrap();
         let error = restore(&place_of, &workspace, &artifact).unwrap_err().to_string();
-        assert_eq!(error, "the stored artifact `target/a` is missing");
+        assert_eq!(
+            error,
+            "the stored artifact `target/a` is missing; the next run or `spb resume` makes it again"
+        );
         for path in ["../x", "/etc/passwd", ".git/config", "a/../../b", ""] {
             let artifact = Artifact { path: path.to_owned(), ..artifact.clone() };
             assert!(matches!(restore(&place_of, &workspace, &artifact), Err(ArtifactError::Escapes(_))));

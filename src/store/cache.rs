@@ -197,19 +197,30 @@ impl Saved {
         Some(Self { key, quick_key, workflow: workflow.to_owned(), node: finished.node.clone(), entry })
     }
 
-    /// Puts it into the index, in place of an older one.
+    /// Puts it into the index, in place of whatever is there.
     pub fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.put(connection, "insert or replace into entries values (?1, ?2, ?3, ?4, ?5, ?6)")
+    }
+
+    /// Puts it into the index, unless what is there is newer: journals may be read in any order.
+    pub fn insert_if_newer(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.put(
+            connection,
+            "insert into entries values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (key) do update set \
+             created = ?4, body = ?5, sum = ?6 where created <= ?4",
+        )
+    }
+
+    fn put(&self, connection: &Connection, statement: &str) -> rusqlite::Result<()> {
         let body = serde_json::to_string(&self.entry).expect("an entry has only string keys");
-        connection
-            .prepare_cached("insert or replace into entries values (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![
-                self.key.as_bytes().as_slice(),
-                self.workflow,
-                self.node,
-                self.entry.created,
-                body,
-                Digest::of_bytes(body.as_bytes()).as_bytes().as_slice(),
-            ])?;
+        connection.prepare_cached(statement)?.execute(params![
+            self.key.as_bytes().as_slice(),
+            self.workflow,
+            self.node,
+            self.entry.created,
+            body,
+            Digest::of_bytes(body.as_bytes()).as_bytes().as_slice(),
+        ])?;
         add_quick(connection, self.quick_key, self.key, None)?;
         index::add_duration(connection, &self.workflow, &self.node, self.entry.duration_ms)
     }

@@ -2,13 +2,14 @@
 //! aside and rebuilt, and what a power loss took from it is read again from them. The only owner of rusqlite's
 //! connection settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::cache::{self, Entry};
 use super::{Store, StoreError, journal};
+use crate::disk::{self, Durability};
 use crate::event::{Outcome, RunEvent};
 use crate::name::RunId;
 
@@ -33,16 +34,34 @@ create table if not exists indexed (run text primary key, bytes integer not null
 /// When the index can neither be opened nor rebuilt.
 pub fn open(store: &Store) -> Result<Connection, StoreError> {
     let path = store.index_path();
-    let connection = match connect(&path) {
-        Ok(connection) => connection,
-        Err(source) if is_damage(&source) => {
-            set_aside(&path)?;
-            connect(&path).map_err(|source| StoreError::Index { path: path.clone(), source })?
-        }
-        Err(source) => return Err(StoreError::Index { path, source }),
+    let fail = |source| StoreError::Index { path: path.clone(), source };
+    let up_to_date = || {
+        let connection = connect(&path)?;
+        catch_up(store, &connection)?;
+        Ok(connection)
     };
-    catch_up(store, &connection).map_err(|source| StoreError::Index { path, source })?;
+    if !damage_mark(store).exists() {
+        match up_to_date() {
+            Err(source) if is_damage(&source) => {}
+            done => return done.map_err(fail),
+        }
+    }
+    set_aside(&path)?;
+    let connection = up_to_date().map_err(fail)?;
+    disk::remove(&damage_mark(store))?;
     Ok(connection)
+}
+
+/// Notes that the index is damaged: the next one who opens it rebuilds it. Whoever has it open goes on with it; what it
+/// gives is checked wherever it is used.
+pub fn mark_damaged(store_root: &Path) {
+    drop(disk::replace(&store_root.join(DAMAGE_MARK), b"", Durability::Crash));
+}
+
+const DAMAGE_MARK: &str = "index.damaged";
+
+fn damage_mark(store: &Store) -> PathBuf {
+    store.root().join(DAMAGE_MARK)
 }
 
 /// A connection that only reads; `None` when there is no index yet. Never writes, not even a missing table.
@@ -125,11 +144,21 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -16_000)
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    )
+/// Whether an error says that the file is not what was written: also a table that is not there, or a value of another
+/// kind.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    match error {
+        Error::SqliteFailure(cause, _) => {
+            matches!(cause.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        }
+        Error::SqlInputError { .. }
+        | Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::Utf8Error(..) => true,
+        _ => false,
+    }
 }
 
 fn set_aside(path: &Path) -> Result<(), StoreError> {
@@ -166,7 +195,7 @@ fn catch_up(store: &Store, connection: &Connection) -> rusqlite::Result<()> {
         let Ok(journal) = journal::read(&path) else { continue };
         connection.execute_batch("begin immediate")?;
         add_journal(connection, &journal)?;
-        set_indexed(connection, &run, length)?;
+        set_indexed(connection, &run, journal.whole)?;
         connection.execute_batch("commit")?;
     }
     Ok(())
@@ -187,7 +216,7 @@ fn add_journal(connection: &Connection, journal: &journal::Journal) -> rusqlite:
             RunEvent::RunStarted(started) => workflow.clone_from(&started.workflow),
             RunEvent::NodeFinished(finished) if finished.outcome == Outcome::Succeeded => {
                 if let Some(saved) = cache::Saved::from_journal(&workflow, record, finished) {
-                    saved.insert(connection)?;
+                    saved.insert_if_newer(connection)?;
                 }
             }
             _ => {}

@@ -225,8 +225,14 @@ impl Writer {
             }
             self.connection.execute_batch("commit")
         };
-        if (!indexed.is_empty() || !grown.is_empty()) && all().is_err() {
+        if indexed.is_empty() && grown.is_empty() {
+            return;
+        }
+        if let Err(error) = all() {
             drop(self.connection.execute_batch("rollback"));
+            if index::is_damage(&error) {
+                index::mark_damaged(&self.store_root);
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             return leave::end(job, ready, stopped).await;
         }
         attempt += 1;
-        if let Err(message) = leave::back_to_base(&mut ready) {
+        if let Err(message) = leave::back_to_base(&job, &mut ready) {
             let failed = Ran { outcome: Outcome::Failed, message, ..ran };
             return leave::end(job, ready, failed).await;
         }

@@ -1,7 +1,7 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
 use super::attempt::{Ran, log_place};
-use super::{Done, Job, Ready, collect};
+use super::{Done, Job, Ready, collect, furnish};
 use crate::disk;
 use crate::engine::workspace::Place;
 use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
@@ -174,12 +174,13 @@ fn undeclared(outside: &[String]) -> String {
 }
 
 /// Every attempt starts from the node's base, with an empty `$SPB_OUT`.
-pub fn back_to_base(ready: &mut Ready) -> Result<(), String> {
+pub fn back_to_base(job: &Job, ready: &mut Ready) -> Result<(), String> {
     ready.workspace.room.clear().map_err(|error| error.to_string())?;
-    match &mut ready.workspace.place {
-        Place::Slot(lease) => lease.reset().map_err(|error| error.to_string()),
-        Place::Scratch | Place::Repo { .. } => Ok(()),
+    if let Place::Slot(lease) = &mut ready.workspace.place {
+        lease.reset().map_err(|error| error.to_string())?;
     }
+    ready.restored.clear();
+    furnish(job, ready)
 }
 
 /// Gives slot and room back.
