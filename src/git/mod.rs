@@ -20,6 +20,7 @@ mod ignore;
 mod index;
 pub mod lease;
 pub mod merge;
+mod merge_tree;
 mod path;
 mod pattern;
 mod plain;
