@@ -46,6 +46,7 @@ pub fn checkpoint_ref(run: &str, stage: &str) -> String {
 pub fn frontier(run: &RunContext, nodes: &[Option<Ended>], stage: usize) -> Vec<String> {
     let counts = |position: usize| {
         run.plan.node(position).stage <= stage
+            && run.plan.instances[position].role == Role::Run
             && nodes[position].as_ref().is_some_and(|ended| ended.outcome.is_success())
     };
     let mut is_built_on = vec![false; nodes.len()];
@@ -235,14 +236,13 @@ fn result(
 
 fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
     let from = &run.plan.workflow.result.from;
-    let positions: Vec<usize> = if from.is_empty() {
-        run.plan.leaves.clone()
-    } else {
-        let named = from.iter().filter_map(|name| run.plan.workflow.nodes.get_index_of(&name.node));
-        named.flat_map(|node| run.plan.instances_of(node)).collect()
-    };
-    let ended = positions
-        .into_iter()
+    if from.is_empty() {
+        // Not just the leaves: one that was skipped, or failed and may, does not take away what it needed.
+        return frontier(run, nodes, usize::MAX);
+    }
+    let named = from.iter().filter_map(|name| run.plan.workflow.nodes.get_index_of(&name.node));
+    let ended = named
+        .flat_map(|node| run.plan.instances_of(node))
         .filter(|&position| run.plan.instances[position].role == Role::Run)
         .filter_map(|position| nodes[position].as_ref())
         .filter(|ended| ended.outcome.is_success());

@@ -1,5 +1,7 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
+use std::path::Path;
+
 use super::attempt::{Ran, log_place};
 use super::{Done, Job, Ready, collect, furnish};
 use crate::disk;
@@ -138,10 +140,7 @@ fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
 /// Makes the node's commit, if it changed anything.
 fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), String> {
     let text = |error: crate::git::GitError| error.to_string();
-    for path in ready.restored.drain(..) {
-        // What was only lent must not be captured nor stay for the next node.
-        disk::remove(&path).ok();
-    }
+    take_out(ready);
     let (Place::Slot(lease), Some((base, base_tree))) = (&mut ready.workspace.place, ready.base) else {
         return Ok(());
     };
@@ -183,11 +182,19 @@ pub fn back_to_base(job: &Job, ready: &mut Ready) -> Result<(), String> {
     furnish(job, ready)
 }
 
-/// Gives slot and room back.
-pub fn give_back(job: &Job, ready: Ready) {
-    for path in &ready.restored {
-        disk::remove(path).ok();
+/// What was only lent must not be captured nor stay for the next node.
+fn take_out(ready: &mut Ready) {
+    let workspace = ready.workspace.path().to_owned();
+    for path in ready.restored.drain(..) {
+        if collect::is_reached_inside(&workspace, Path::new(&path)) {
+            disk::remove(&workspace.join(path)).ok();
+        }
     }
+}
+
+/// Gives slot and room back.
+pub fn give_back(job: &Job, mut ready: Ready) {
+    take_out(&mut ready);
     if let Place::Slot(lease) = ready.workspace.place {
         // A mark that cannot be written leaves the slot dirty: the next lease cleans it.
         lease.finish().ok();
