@@ -54,6 +54,15 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), 
     }
 }
 
+/// Whether files may be made in a directory, without making one.
+///
+/// # Errors
+/// What the system says.
+pub fn check_writable(directory: &Path) -> io::Result<()> {
+    use rustix::fs::Access;
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+}
+
 /// Creates a directory and its parents.
 ///
 /// # Errors
@@ -70,6 +79,24 @@ pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(|source| DiskError::new("sync the directory", path, source))
+}
+
+/// Makes everything written so far to the file system that holds `path` survive power loss: cheaper than one fsync for
+/// each of many small objects.
+///
+/// # Errors
+/// When the path cannot be opened or the system reports a write that failed.
+pub fn sync_file_system(path: &Path) -> Result<(), DiskError> {
+    let fail = |source| DiskError::new("sync the file system of", path, source);
+    let directory = File::open(path).map_err(fail)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(&directory).map_err(|error| fail(error.into()))?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        directory.sync_all().map_err(fail)?;
+    }
+    Ok(())
 }
 
 /// Removes a file or a whole directory; one that is not there is fine.

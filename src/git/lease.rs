@@ -136,6 +136,17 @@ impl Lease {
         Ok(Captured { tree: taken.tree, head, skipped: taken.skipped })
     }
 
+    /// Brings the slot back to the commit of the lease: what an attempt left is gone, ignored files stay.
+    ///
+    /// # Errors
+    /// When the disk or a filter fails.
+    pub fn reset(&mut self) -> Result<(), GitError> {
+        if let Some(repo) = &self.repo {
+            self.tree = repo.tree_of(self.commit)?;
+        }
+        self.bring(None)
+    }
+
     /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs.
     ///
     /// # Errors
@@ -152,7 +163,7 @@ impl Lease {
     fn bring(&mut self, mark: Option<&Mark>) -> Result<(), GitError> {
         let name = self.admin_name();
         self.admin = worktree::ensure(&self.pool.repo, &self.slot.path, &name, self.commit)?;
-        let known = self.pool.recall(&self.slot);
+        let known = self.known.take().or_else(|| self.pool.recall(&self.slot));
         let slot = self.workspace()?;
         let known = match self.settings.driver {
             Driver::Plain => {

@@ -40,6 +40,12 @@ pub struct Pool {
     pub(in crate::git) inner: Arc<Inner>,
 }
 
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("directory", &self.inner.directory).finish_non_exhaustive()
+    }
+}
+
 pub(in crate::git) struct Inner {
     pub repo: RepoPath,
     pub directory: PathBuf,

@@ -55,14 +55,18 @@ impl Globs {
         for pattern in patterns {
             let bad = |why: &str| GitError::BadPattern { pattern: pattern.clone(), why: why.to_owned() };
             let tidy = tidy(pattern).map_err(bad)?;
-            let glob = GlobBuilder::new(&tidy)
-                .literal_separator(true)
-                .backslash_escape(true)
-                .empty_alternates(true)
-                .build()
-                .map_err(|error| bad(&error.kind().to_string()))?;
-            set.add(glob);
-            scopes.push(Scope::of(&tidy));
+            // A pattern that names a directory means everything in it, as in `.gitignore`.
+            let below = (!tidy.ends_with("**")).then(|| format!("{tidy}/**"));
+            for pattern in std::iter::once(&tidy).chain(&below) {
+                let glob = GlobBuilder::new(pattern)
+                    .literal_separator(true)
+                    .backslash_escape(true)
+                    .empty_alternates(true)
+                    .build()
+                    .map_err(|error| bad(&error.kind().to_string()))?;
+                set.add(glob);
+                scopes.push(Scope::of(pattern));
+            }
             hasher.field("pattern", tidy.as_bytes());
         }
         let set = set.build().map_err(|error| GitError::BadPattern {

@@ -1,5 +1,31 @@
 //! From YAML text to a checked [`model::Workflow`], or to every problem of the file at once.
+//!
+//! `parse` builds a positioned tree from one pass over the events of the YAML parser. `read` turns pieces of it into
+//! the wire types (`file*`) with `serde_yaml`, `check*` gives them their meaning, `expr` owns the expressions.
 
+mod check;
+mod check_expr;
+mod check_graph;
+mod check_inputs;
+mod check_names;
+mod check_node;
+mod check_scope;
 pub mod expr;
+mod file;
+mod file_node;
+mod file_values;
+pub mod input;
+mod keys;
+mod load;
 pub mod model;
+mod parse;
+mod parse_words;
 pub mod problem;
+mod read;
+mod read_words;
+pub mod schema;
+pub mod show;
+mod suggest;
+mod yaml;
+
+pub use load::{Loaded, ReadError, load, load_with, read, read_with};

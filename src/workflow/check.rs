@@ -1,0 +1,468 @@
+//! The meaning of a file: from its positioned tree to the checked [`Workflow`], with every problem on the way. This
+//! part does the top level; `check_inputs`, `check_graph`, `check_node` and `check_scope` do the rest. Cycles are
+//! not looked for here: `plan` finds them and names the path.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+
+use super::check_expr::Expressions;
+use super::check_scope::World;
+use super::expr::Template;
+use super::file::{self, Defaults};
+use super::file_values::{Jobs as JobsValue, Text};
+use super::keys::{self, Shape};
+use super::model::{Commits, Input, Into, Jobs, Reference, ResultSpec, Source, Workflow};
+use super::problem::{Problem, Severity, Span};
+use super::read::{self, Piece};
+use super::schema::Step;
+use super::yaml::{Kind, Yaml, shorten};
+use super::{check_names, suggest};
+use crate::name;
+
+/// One node as read: names and expressions not yet looked into.
+pub(super) struct Draft<'y, 'a> {
+    pub name: String,
+    pub span: Span,
+    pub file: file::Node,
+    pub yaml: read::Part<'y, 'a>,
+}
+
+/// A map of environment variables, with the places of its values.
+pub(super) type Env = IndexMap<String, (Template, Span)>;
+
+/// `defaults`, with its environment compiled.
+#[derive(Default)]
+pub(super) struct CheckedDefaults {
+    pub file: Defaults,
+    pub env: Env,
+    pub workspace_span: Span,
+}
+
+/// The work of checking one file.
+pub(super) struct Check<'s> {
+    pub problems: Vec<Problem>,
+    pub expressions: Expressions<'s>,
+}
+
+/// Checks a tree. Without a workflow, at least one of the problems is an error.
+pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Problem>) {
+    let mut check = Check { problems: Vec::new(), expressions: Expressions::new(&source.text) };
+    let workflow = check.file(source, root);
+    let errors = check.problems.iter().any(|problem| problem.severity == Severity::Error);
+    (workflow.filter(|_| !errors), check.problems)
+}
+
+impl<'s> Check<'s> {
+    fn file(&mut self, source: &Arc<Source>, root: &Yaml<'_>) -> Option<Workflow> {
+        if !matches!(root.kind, Kind::Map(_)) {
+            self.problems.push(not_a_map(root));
+            return None;
+        }
+        self.top_keys(root);
+        self.version(root);
+        let name = self.workflow_name(root, &source.path);
+        let description = self.text(root, "description").unwrap_or_default();
+        let inputs = self.inputs(root);
+        let drafts = self.drafts(root);
+        let index: HashMap<String, usize> =
+            drafts.iter().enumerate().map(|(index, draft)| (draft.name.clone(), index)).collect();
+        let mut world = World::new(&inputs, &index, &drafts);
+        let env = self.env(root, &["env"], &world.inputs_only("the top-level `env`"));
+        world.set_env(&env);
+        let defaults = self.defaults(root, &world);
+        let stages = self.stages(root);
+        let links = self.links(&drafts, &index);
+        let placed = self.place_in_stages(&drafts, &links, &stages);
+        let result = self.result(root, &world);
+        let base = self.base(root, &world);
+        let nodes = drafts.iter().enumerate().map(|(at, draft)| {
+            (draft.name.clone(), self.node(draft, &links.of(at), placed[at], &defaults, &world))
+        });
+        let nodes: IndexMap<_, _> = nodes.collect();
+        self.unused_inputs(&inputs);
+        Some(Workflow {
+            source: source.clone(),
+            name,
+            description,
+            inputs,
+            env: without_places(env),
+            pass_env: self.variable_names(root, "pass_env"),
+            secrets: self.secrets(root),
+            stages: stages.into_iter().map(|(name, _)| name).collect(),
+            jobs: self.jobs(root),
+            base,
+            result,
+            nodes,
+        })
+    }
+
+    /// Keys of the top level; those of the maps inside are checked with their pieces.
+    fn top_keys(&mut self, root: &Yaml<'_>) {
+        for entry in root.entries() {
+            if !keys::FILE.fields.contains(&entry.key.as_ref()) {
+                self.problems.push(read::unknown_key(entry, &keys::FILE));
+            } else if entry.value.is_null() && entry.key != "nodes" {
+                self.problems.push(read::no_value(entry));
+            }
+        }
+    }
+
+    /// A top-level value.
+    pub fn top<'y, 'a, T: DeserializeOwned>(
+        &mut self,
+        root: &'y Yaml<'a>,
+        key: &str,
+    ) -> Option<Piece<'y, 'a, T>> {
+        let yaml = root.get(key).filter(|value| !value.is_null())?;
+        let shape: Option<&Shape> =
+            keys::FILE.nested.iter().find(|(name, _)| *name == key).and_then(|(_, nest)| match nest {
+                keys::Nest::One(shape) => Some(&***shape),
+                keys::Nest::Each(_) | keys::Nest::Free { .. } => None,
+            });
+        read::piece(yaml, &[Step::Key(key)], shape, &mut self.problems)
+    }
+
+    fn text(&mut self, root: &Yaml<'_>, key: &str) -> Option<String> {
+        self.top::<Text>(root, key).map(|piece| piece.value.0)
+    }
+
+    fn version(&mut self, root: &Yaml<'_>) {
+        match self.top::<u64>(root, "version") {
+            Some(Piece { value: 1, .. }) => {}
+            Some(Piece { value, yaml }) => self.problems.push(
+                Problem::error(
+                    "spb::version::unknown",
+                    yaml.span,
+                    format!("this version of spb reads version 1 of the language, not {value}"),
+                )
+                .label("unknown version")
+                .help("write `version: 1`, or use a newer spb"),
+            ),
+            None if root.get("version").is_some() => {}
+            None => self.problems.push(
+                Problem::error(
+                    "spb::key::missing",
+                    start_of(root),
+                    "a workflow says which version of the language it is written in",
+                )
+                .label("no `version` in this file")
+                .help("add `version: 1` as the first line"),
+            ),
+        }
+    }
+
+    /// The name, or one made of the file's.
+    fn workflow_name(&mut self, root: &Yaml<'_>, path: &Path) -> String {
+        let Some(piece) = self.top::<Text>(root, "name") else { return name_of_file(path) };
+        let name = piece.value.0;
+        if let Err(error) = name::check_workflow(&name) {
+            let problem = Problem::error(
+                "spb::name::invalid",
+                piece.yaml.span,
+                format!("{:?} is not a workflow name: {error}", shorten(&name)),
+            );
+            let better = kebab(&name);
+            self.problems.push(match better.is_empty() {
+                true => problem.label("lower-case letters, digits and `-`"),
+                false => problem
+                    .label("lower-case letters, digits and `-`")
+                    .help(format!("for example `name: {better}`")),
+            });
+        }
+        name
+    }
+
+    fn drafts<'y, 'a>(&mut self, root: &'y Yaml<'a>) -> Vec<Draft<'y, 'a>> {
+        let Some(nodes) = root.get("nodes") else {
+            self.problems.push(
+                Problem::error("spb::key::missing", start_of(root), "a workflow has nodes")
+                    .label("no `nodes` in this file")
+                    .help("add `nodes: { hello: { run: echo hello } }`"),
+            );
+            return Vec::new();
+        };
+        if nodes.entries().is_empty() {
+            let span = if nodes.span.end > nodes.span.start { nodes.span } else { key_span(root, "nodes") };
+            self.problems.push(
+                Problem::error(
+                    "spb::nodes::empty",
+                    span,
+                    format!("`nodes` takes a map of at least one node, not {}", nodes.describe()),
+                )
+                .label("no nodes")
+                .help("nodes have names: `nodes: { hello: { run: echo hello } }`"),
+            );
+        }
+        nodes.entries().iter().filter_map(|entry| self.draft(entry)).collect()
+    }
+
+    fn draft<'y, 'a>(&mut self, entry: &'y super::yaml::Entry<'a>) -> Option<Draft<'y, 'a>> {
+        self.name("node", &entry.key, entry.key_span);
+        if entry.value.is_null() {
+            self.problems.push(read::no_value(entry).help("say what it does: `run: cargo test`"));
+            return None;
+        }
+        let place = [Step::Key("nodes"), Step::Key(&entry.key)];
+        let piece = read::piece(&entry.value, &place, Some(&keys::NODE), &mut self.problems)?;
+        Some(Draft { name: entry.key.to_string(), span: entry.key_span, file: piece.value, yaml: piece.yaml })
+    }
+
+    /// Checks a name of the language.
+    pub fn name(&mut self, what: &str, text: &str, span: Span) {
+        if let Err(error) = name::check(text) {
+            self.problems.push(check_names::invalid(what, text, span, &error));
+        }
+    }
+
+    /// A map of environment variables under a path of keys.
+    pub fn env(&mut self, root: &Yaml<'_>, path: &[&str], names: &super::expr::types::Names<'_>) -> Env {
+        let Some((last, parents)) = path.split_last() else { return Env::new() };
+        let holder = parents.iter().try_fold(root, |at, key| at.get(key));
+        let Some(yaml) = holder.and_then(|at| at.get(last)).filter(|value| !value.is_null()) else {
+            return Env::new();
+        };
+        let place: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
+        let Some(piece) = read::piece::<IndexMap<String, Text>>(yaml, &place, None, &mut self.problems)
+        else {
+            return Env::new();
+        };
+        self.env_values(&piece.value, &piece.yaml, || names)
+    }
+
+    /// Compiles the values of environment variables. The names in scope are only asked for by expressions.
+    pub fn env_values<'n>(
+        &mut self,
+        values: &IndexMap<String, Text>,
+        yaml: &Yaml<'_>,
+        mut names: impl FnMut() -> &'n super::expr::types::Names<'n>,
+    ) -> Env {
+        let mut env = Env::with_capacity(values.len());
+        for (entry, (name, value)) in yaml.entries().iter().zip(values) {
+            if let Some(problem) = check_names::variable(name, entry.key_span) {
+                self.problems.push(problem);
+            }
+            let template =
+                self.expressions.template(&value.0, entry.value.span, &mut names, &mut self.problems);
+            env.insert(name.clone(), (template, entry.value.span));
+        }
+        env
+    }
+
+    fn defaults(&mut self, root: &Yaml<'_>, world: &World<'_>) -> CheckedDefaults {
+        let Some(piece) = self.top::<Defaults>(root, "defaults") else { return CheckedDefaults::default() };
+        let names = world.run_level("`defaults`");
+        let env = match (&piece.value.env, piece.yaml.get("env")) {
+            (Some(values), Some(yaml)) => self.env_values(values, yaml, || &names),
+            _ => Env::new(),
+        };
+        let workspace_span = piece.yaml.get("workspace").map(|yaml| yaml.span).unwrap_or_default();
+        CheckedDefaults { file: piece.value, env, workspace_span }
+    }
+
+    /// The stages with their places; `main` when the file names none.
+    fn stages(&mut self, root: &Yaml<'_>) -> Vec<(String, Span)> {
+        let mut stages: IndexMap<String, Span> = IndexMap::new();
+        if let Some(piece) = self.top::<Vec<Text>>(root, "stages") {
+            for (item, Text(stage)) in piece.yaml.items().iter().zip(piece.value) {
+                self.name("stage", &stage, item.span);
+                match stages.get(&stage) {
+                    Some(first) => self.problems.push(check_names::twice("stage", &stage, item.span, *first)),
+                    None => drop(stages.insert(stage, item.span)),
+                }
+            }
+            if stages.is_empty() && piece.yaml.items().is_empty() {
+                self.problems.push(
+                    Problem::error("spb::stage::none", piece.yaml.span, "`stages` names at least one stage")
+                        .label("empty")
+                        .help("remove the key: a workflow without stages has one, `main`"),
+                );
+            }
+        }
+        if stages.is_empty() {
+            stages.insert("main".to_owned(), Span::default());
+        }
+        stages.into_iter().collect()
+    }
+
+    fn jobs(&mut self, root: &Yaml<'_>) -> Jobs {
+        match self.top::<file::Limits>(root, "limits").and_then(|piece| piece.value.jobs) {
+            Some(JobsValue::Count(count)) => Jobs::Count(usize::try_from(count).unwrap_or(usize::MAX)),
+            Some(JobsValue::Auto) | None => Jobs::Auto,
+        }
+    }
+
+    fn base(&mut self, root: &Yaml<'_>, world: &World<'_>) -> Template {
+        let piece = self.top::<file::Worktrees>(root, "worktrees");
+        let found =
+            piece.as_ref().and_then(|piece| Some((piece.value.base.as_ref()?, piece.yaml.get("base")?.span)));
+        let Some((Text(base), span)) = found else { return Template::constant("HEAD") };
+        if base.is_empty() || base.starts_with('-') {
+            self.problems.push(
+                Problem::error("spb::worktrees::base", span, format!("{base:?} is not a revision"))
+                    .label("a branch, tag or commit"),
+            );
+        }
+        let names = world.inputs_and_env("`worktrees.base`");
+        self.expressions.template(base, span, || &names, &mut self.problems)
+    }
+
+    fn result(&mut self, root: &Yaml<'_>, world: &World<'_>) -> ResultSpec {
+        let piece = self.top::<file::ResultSpec>(root, "result");
+        let (file, yaml) = match &piece {
+            Some(piece) => (&piece.value, Some(&*piece.yaml)),
+            None => (&file::ResultSpec::default(), None),
+        };
+        let names = world.result("`result`");
+        let mut template = |key: &str, value: &Option<Text>, default: &str| {
+            let span = yaml.and_then(|yaml| yaml.get(key)).map(|yaml| yaml.span).unwrap_or_default();
+            let text = value.as_ref().map_or(default, |text| &text.0);
+            if value.is_some() && text.trim().is_empty() {
+                self.problems.push(
+                    Problem::error("spb::value::empty", span, format!("`{key}` is empty")).label("no text"),
+                );
+            }
+            self.expressions.template(text, span, || &names, &mut self.problems)
+        };
+        let branch = template("branch", &file.branch, "spb/${{ run.workflow }}/${{ run.id }}");
+        let message = template("message", &file.message, "${{ run.workflow }}: run ${{ run.id }}");
+        let from = self.result_from(
+            file.from.as_deref().unwrap_or_default(),
+            yaml.and_then(|yaml| yaml.get("from")),
+            world,
+        );
+        if let Some(Some(constant)) = file.branch.is_some().then(|| branch.is_constant()) {
+            let span = yaml.and_then(|yaml| yaml.get("branch")).map(|yaml| yaml.span).unwrap_or_default();
+            self.problems.extend(check_names::branch(constant, span));
+        }
+        ResultSpec {
+            from,
+            branch,
+            message,
+            commits: match file.commits {
+                Some(file::Commits::Keep) => Commits::Keep,
+                Some(file::Commits::Squash) | None => Commits::Squash,
+            },
+            into: match file.into {
+                Some(file::IntoBranch::Current) => Into::Current,
+                Some(file::IntoBranch::None) | None => Into::None,
+            },
+        }
+    }
+
+    fn result_from(&mut self, names: &[Text], yaml: Option<&Yaml<'_>>, world: &World<'_>) -> Vec<Reference> {
+        let items = yaml.map_or(&[][..], Yaml::items);
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        let mut from = Vec::new();
+        for (Text(name), item) in names.iter().zip(items) {
+            if !world.nodes.contains_key(name) {
+                let near = suggest::nearest(name, world.nodes.keys().map(String::as_str));
+                self.problems.push(check_names::unknown_node("spb::result::unknown", name, item.span, near));
+            } else if let Some(first) = seen.insert(name, item.span) {
+                self.problems.push(check_names::twice("node", name, item.span, first));
+            }
+            from.push(Reference { node: name.clone(), span: item.span });
+        }
+        from
+    }
+
+    /// Names of variables to copy from the caller's environment.
+    fn variable_names(&mut self, root: &Yaml<'_>, key: &str) -> Vec<String> {
+        let Some(piece) = self.top::<Vec<Text>>(root, key) else { return Vec::new() };
+        let mut seen: IndexMap<String, Span> = IndexMap::new();
+        for (item, Text(name)) in piece.yaml.items().iter().zip(piece.value) {
+            self.problems.extend(check_names::variable(&name, item.span));
+            match seen.get(&name) {
+                Some(first) => self.problems.push(check_names::twice("variable", &name, item.span, *first)),
+                None => drop(seen.insert(name, item.span)),
+            }
+        }
+        seen.into_keys().collect()
+    }
+
+    fn secrets(&mut self, root: &Yaml<'_>) -> Vec<String> {
+        let secrets = self.variable_names(root, "secrets");
+        let passed = root.get("pass_env").map_or(&[][..], Yaml::items);
+        for item in root.get("secrets").map_or(&[][..], Yaml::items) {
+            let also = passed.iter().find(|other| other.text().is_some() && other.text() == item.text());
+            if let (Some(also), Some(name)) = (also, item.text()) {
+                self.problems.push(
+                    Problem::error(
+                        "spb::secrets::passed",
+                        item.span,
+                        format!("`{name}` is both a secret and in `pass_env`"),
+                    )
+                    .label("secret here")
+                    .also(also.span, "part of every cache key here")
+                    .help("keep it under `secrets` only"),
+                );
+            }
+        }
+        secrets
+    }
+
+    fn unused_inputs(&mut self, inputs: &IndexMap<String, Input>) {
+        for (name, input) in inputs {
+            if !self.expressions.reads_input(name) {
+                self.problems.push(
+                    Problem::warning(
+                        "spb::input::unused",
+                        input.span,
+                        format!("nothing reads the input `{name}`"),
+                    )
+                    .label("never read")
+                    .help(format!(
+                        "give it to a node: `env: {{ {}: \"${{{{ inputs.{name} }}}}\" }}`",
+                        check_names::as_variable(name)
+                    )),
+                );
+            }
+        }
+    }
+}
+
+pub(super) fn without_places(env: Env) -> IndexMap<String, Template> {
+    env.into_iter().map(|(name, (template, _))| (name, template)).collect()
+}
+
+fn key_span(map: &Yaml<'_>, key: &str) -> Span {
+    map.entries().iter().find(|entry| entry.key == key).map(|entry| entry.key_span).unwrap_or_default()
+}
+
+/// The first key, for problems of the whole file.
+fn start_of(root: &Yaml<'_>) -> Span {
+    root.entries().first().map_or(root.span, |entry| entry.key_span)
+}
+
+fn not_a_map(root: &Yaml<'_>) -> Problem {
+    let found = if root.is_null() { "nothing".to_owned() } else { root.describe() };
+    Problem::error(
+        "spb::file::shape",
+        Span { start: root.span.start, end: root.span.start },
+        format!("a workflow file holds a map of keys, this one holds {found}"),
+    )
+    .label("here")
+    .help("the smallest workflow: `version: 1` and `nodes: { hello: { run: echo hello } }`")
+}
+
+/// A workflow name made of a file's: `My Flow.yaml` becomes `my-flow`.
+fn name_of_file(path: &Path) -> String {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = kebab(&stem);
+    if name.is_empty() { "workflow".to_owned() } else { name }
+}
+
+fn kebab(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.chars().take(name::MAX_NAME) {
+        match c.to_ascii_lowercase() {
+            c if c.is_ascii_lowercase() || c.is_ascii_digit() => name.push(c),
+            _ if name.is_empty() || name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    name.trim_end_matches('-').to_owned()
+}

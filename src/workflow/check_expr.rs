@@ -1,0 +1,203 @@
+//! Templates and conditions of the file: compiled once per text, checked in their place, faults pointed at in the
+//! source. Knows where a value was written, not what it is for.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::expr::types::Names;
+use super::expr::{Condition, Fault, NamePath, Template};
+use super::problem::{Problem, Span};
+
+/// Compiled texts, and what they read.
+pub struct Expressions<'s> {
+    source: &'s str,
+    templates: HashMap<String, Template>,
+    conditions: HashMap<String, Condition>,
+    used_inputs: HashSet<String>,
+    /// Some expression reads `inputs` as a whole.
+    all_inputs: bool,
+}
+
+impl<'s> Expressions<'s> {
+    pub fn new(source: &'s str) -> Self {
+        Self {
+            source,
+            templates: HashMap::new(),
+            conditions: HashMap::new(),
+            used_inputs: HashSet::new(),
+            all_inputs: false,
+        }
+    }
+
+    /// A template at a place; a faulty one becomes an empty constant.
+    pub fn template<'n>(
+        &mut self,
+        text: &str,
+        span: Span,
+        mut names: impl FnMut() -> &'n Names<'n>,
+        problems: &mut Vec<Problem>,
+    ) -> Template {
+        let Some(template) = self.compiled(text, span, problems) else { return Template::constant("") };
+        if template.is_constant().is_none() {
+            let faults = template.check(names());
+            problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+        }
+        template
+    }
+
+    /// A template that yields a list.
+    pub fn list(
+        &mut self,
+        text: &str,
+        span: Span,
+        names: &Names<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Template {
+        let Some(template) = self.compiled(text, span, problems) else { return Template::constant("") };
+        let faults = template.check_list(names);
+        problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+        template
+    }
+
+    /// A condition at a place; a faulty one becomes the default.
+    pub fn condition<'n>(
+        &mut self,
+        text: &str,
+        span: Span,
+        mut names: impl FnMut() -> &'n Names<'n>,
+        problems: &mut Vec<Problem>,
+    ) -> Condition {
+        let condition = match self.conditions.get(text) {
+            Some(known) => known.clone(),
+            None => match Condition::compile(text) {
+                Ok(condition) => {
+                    self.conditions.insert(text.to_owned(), condition.clone());
+                    condition
+                }
+                Err(fault) => {
+                    problems.push(self.problem(fault, span, text));
+                    return Condition::success();
+                }
+            },
+        };
+        self.remember(condition.references());
+        let faults = if condition.references().is_empty() && condition.source() == "success()" {
+            Vec::new()
+        } else {
+            condition.check(names())
+        };
+        problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+        condition
+    }
+
+    /// The place in the source of a range of a scalar's text.
+    pub fn place(&self, span: Span, text: &str, range: Range<usize>) -> Span {
+        locate(self.source, span, text, &range)
+    }
+
+    pub fn reads_input(&self, name: &str) -> bool {
+        self.all_inputs || self.used_inputs.contains(name)
+    }
+
+    fn compiled(&mut self, text: &str, span: Span, problems: &mut Vec<Problem>) -> Option<Template> {
+        if !text.contains("${{") {
+            return Some(Template::constant(text));
+        }
+        if let Some(known) = self.templates.get(text) {
+            return Some(known.clone());
+        }
+        match Template::compile(text) {
+            Ok(template) => {
+                self.remember(template.references());
+                self.templates.insert(text.to_owned(), template.clone());
+                Some(template)
+            }
+            Err(faults) => {
+                problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+                self.remember_roughly(text);
+                None
+            }
+        }
+    }
+
+    fn remember(&mut self, references: &[NamePath]) {
+        for path in references.iter().filter(|path| path.root() == "inputs") {
+            match path.segments().get(1) {
+                Some(name) => drop(self.used_inputs.insert(name.clone())),
+                None => self.all_inputs = true,
+            }
+        }
+    }
+
+    /// A text that does not compile may well read inputs: no warning on top of its error.
+    fn remember_roughly(&mut self, text: &str) {
+        self.all_inputs |= text.contains("inputs");
+    }
+
+    fn problem(&self, fault: Fault, span: Span, text: &str) -> Problem {
+        let place = locate(self.source, span, text, &fault.range);
+        let problem = Problem::error(fault.code, place, fault.message).label(fault.label);
+        match fault.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+}
+
+/// The place in the source of a range of a scalar's text. The scalar may have quotes, escapes or folded lines, so
+/// the range is looked for where the source spells it as the text does, else the whole expression is meant.
+fn locate(source: &str, span: Span, text: &str, range: &Range<usize>) -> Span {
+    let Some(raw) = source.get(span.start..span.end) else { return span };
+    let quote = usize::from(raw.starts_with(['"', '\'']));
+    if raw[quote..].starts_with(text) {
+        return Span { start: span.start + quote + range.start, end: span.start + quote + range.end };
+    }
+    let before = text.get(..range.start).unwrap_or_default();
+    let opened =
+        if text[range.start..].starts_with("${{") { range.start } else { before.rfind("${{").unwrap_or(0) };
+    let ordinal = before.matches("${{").count().saturating_sub(usize::from(opened < range.start));
+    let from = match raw.match_indices("${{").nth(ordinal) {
+        Some((at, _)) => at,
+        None => return bare(raw, span, text, range),
+    };
+    let length = range.end - opened;
+    if raw.get(from..from + length) == text.get(opened..range.end) {
+        let start = span.start + from + (range.start - opened);
+        return Span { start, end: start + range.len() };
+    }
+    let end = raw[from..].find("}}").map_or(raw.len(), |end| from + end + 2);
+    Span { start: span.start + from, end: span.start + end }
+}
+
+/// A condition without `${{`: the range is where its words are, if they are there once.
+fn bare(raw: &str, span: Span, text: &str, range: &Range<usize>) -> Span {
+    let words = text.get(range.clone()).unwrap_or_default();
+    match raw.match_indices(words).next() {
+        Some((at, _)) if !words.is_empty() => {
+            Span { start: span.start + at, end: span.start + at + words.len() }
+        }
+        _ => span,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(raw: &str, text: &str, words: &str, expect: &str) {
+        let start = text.find(words).unwrap();
+        let found = locate(raw, Span { start: 0, end: raw.len() }, text, &(start..start + words.len()));
+        assert_eq!(&raw[found.start..found.end], expect);
+    }
+
+    #[test]
+    fn faults_are_found_in_every_spelling() {
+        check("a ${{ b.c }}", "a ${{ b.c }}", "b.c", "b.c");
+        check("\"a ${{ b.c }}\"", "a ${{ b.c }}", "b.c", "b.c");
+        check("\"a\\n${{ b }} ${{ c.d }}\"", "a\n${{ b }} ${{ c.d }}", "c.d", "c.d");
+        check("|\n    first\n    ${{ x }}\n", "first\n${{ x }}\n", "x }", "x }");
+        check("'it''s ${{ a == ''b'' }}'", "it's ${{ a == 'b' }}", "'b'", "${{ a == ''b'' }}");
+        check(">\n  a\n  && bad", "a && bad", "bad", "bad");
+    }
+}

@@ -1,0 +1,500 @@
+//! One node: from its wire value to the model, with `defaults` applied. Knows the rules between a node's own keys;
+//! edges and stages are done in `check_graph`.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::check::{Check, CheckedDefaults, Draft, Env, without_places};
+use super::check_graph::NodeLinks;
+use super::check_names;
+use super::check_scope::World;
+use super::expr::types::Names;
+use super::expr::{Condition, Template};
+use super::file_node::{self, OutputFormat as Format};
+use super::file_values::{AxisChoice, CacheChoice, Json, Period, RetryReason, Run, Text};
+use super::model::{
+    Action, Axis, Cache, Node, Output, OutputFormat, OutputFrom, Reference, Retry, RetryOn, Workspace,
+};
+use super::problem::{Problem, Span};
+use super::yaml::{Yaml, shorten};
+
+/// Most instances that the lists of one matrix make.
+const MAX_INSTANCES: usize = 10_000;
+
+/// The place of one node: its tree, and the names it may read, made when the first expression asks.
+struct At<'d> {
+    draft: &'d Draft<'d, 'd>,
+    world: &'d World<'d>,
+    needs: Vec<usize>,
+    names: OnceCell<Names<'d>>,
+}
+
+impl<'d> At<'d> {
+    fn yaml(&self, key: &str) -> Option<&'d Yaml<'d>> {
+        self.draft.yaml.get(key)
+    }
+
+    fn span(&self, key: &str) -> Span {
+        self.yaml(key).map_or(self.draft.span, |yaml| yaml.span)
+    }
+
+    fn names(&self) -> &Names<'d> {
+        self.names.get_or_init(|| self.world.node(self.draft, &self.needs))
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn node<'d>(
+        &mut self,
+        draft: &'d Draft<'d, 'd>,
+        links: &NodeLinks<'_>,
+        stage: usize,
+        defaults: &CheckedDefaults,
+        world: &'d World<'d>,
+    ) -> Node {
+        let needs = links.needs.iter().map(|(at, _)| *at).collect();
+        let at = At { draft, world, needs, names: OnceCell::new() };
+        let file = &draft.file;
+        let workspace = self.workspace(&at, defaults);
+        Node {
+            name: draft.name.clone(),
+            span: draft.span,
+            description: file.description.as_ref().map(|text| text.0.clone()).unwrap_or_default(),
+            stage,
+            action: self.action(&at, defaults),
+            needs: references(links.needs),
+            after: references(links.after),
+            when: self.when(&at),
+            matrix: self.matrix(&at),
+            retry: self.retry(&at, defaults),
+            timeout: self.timeout(&at, defaults),
+            allow_failure: file.allow_failure.unwrap_or(false),
+            env: self.node_env(&at, defaults),
+            working_directory: self.working_directory(&at),
+            workspace,
+            reads: self.globs(&at, "reads", file.reads.as_deref()),
+            writes: self.globs(&at, "writes", file.writes.as_deref()),
+            outputs: self.outputs(&at),
+            artifacts: self.globs(&at, "artifacts", file.artifacts.as_deref()).unwrap_or_default(),
+            cache: self.cache(&at, defaults, workspace),
+        }
+    }
+
+    fn action(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Action {
+        let file = &at.draft.file;
+        let shell = file.shell.as_ref().or(defaults.file.shell.as_ref());
+        match &file.run {
+            Some(Run::Script(script)) => {
+                self.script("run", script, at.span("run"));
+                Action::Script { script: script.clone(), shell: self.shell(at, shell) }
+            }
+            Some(Run::Command(words)) => {
+                if file.shell.is_some() {
+                    self.problems.push(
+                        Problem::error(
+                            "spb::shell::unused",
+                            at.span("shell"),
+                            "an argument list is executed without a shell",
+                        )
+                        .label("has no effect")
+                        .also(at.span("run"), "an argument list")
+                        .help("remove `shell`, or write `run` as a text"),
+                    );
+                }
+                Action::Command { words: self.words(at, words) }
+            }
+            None => {
+                if at.draft.yaml.get("run").is_none() {
+                    self.problems.push(
+                        Problem::error(
+                            "spb::node::no_action",
+                            at.draft.span,
+                            format!("the node `{}` does nothing", shorten(&at.draft.name)),
+                        )
+                        .label("no `run` in this node")
+                        .help("say what it does: `run: cargo test`"),
+                    );
+                }
+                Action::Command { words: Vec::new() }
+            }
+        }
+    }
+
+    /// A text that a shell reads: never templated.
+    fn script(&mut self, key: &str, script: &str, span: Span) {
+        if script.trim().is_empty() {
+            self.problems.push(
+                Problem::error("spb::run::empty", span, format!("`{key}` is empty"))
+                    .label("nothing to do")
+                    .help("for a node that only joins others, write `run: \"true\"`"),
+            );
+        }
+        let Some(open) = script.find("${{") else { return };
+        let inner = script[open + 3..].split("}}").next().unwrap_or_default().trim();
+        let name = variable_for(inner);
+        let place = self.expressions.place(span, script, open..open + 3);
+        self.problems.push(
+            Problem::error("spb::run::template", place, "scripts are never templated: a value must not become shell code")
+                .label("not evaluated here")
+                .help(format!("pass the value by the environment: `env: {{ {name}: \"${{{{ {inner} }}}}\" }}`, and write \"${name}\" in the script")),
+        );
+    }
+
+    fn shell(&mut self, at: &At<'_>, words: Option<&Vec<Text>>) -> Vec<String> {
+        let Some(words) = words else { return ["sh", "-e", "-c"].map(str::to_owned).to_vec() };
+        if words.first().is_none_or(|first| first.0.is_empty()) {
+            self.problems.push(
+                Problem::error("spb::shell::empty", at.span("shell"), "`shell` names no program")
+                    .label("empty")
+                    .help("for example `shell: [bash, -euo, pipefail, -c]`"),
+            );
+        }
+        words.iter().map(|word| word.0.clone()).collect()
+    }
+
+    fn words(&mut self, at: &At<'_>, words: &[Text]) -> Vec<Template> {
+        let items = at.yaml("run").map_or(&[][..], Yaml::items);
+        if words.first().is_none_or(|first| first.0.is_empty()) {
+            self.problems.push(
+                Problem::error(
+                    "spb::run::empty",
+                    items.first().map_or(at.span("run"), |item| item.span),
+                    "`run` names no program",
+                )
+                .label("nothing to do")
+                .help("for example `run: [cargo, test]`"),
+            );
+        }
+        let templates = words.iter().zip(items);
+        templates
+            .map(|(Text(word), item)| {
+                self.expressions.template(word, item.span, || at.names(), &mut self.problems)
+            })
+            .collect()
+    }
+
+    fn when(&mut self, at: &At<'_>) -> Condition {
+        match &at.draft.file.when {
+            Some(Text(text)) => {
+                self.expressions.condition(text, at.span("when"), || at.names(), &mut self.problems)
+            }
+            None => Condition::success(),
+        }
+    }
+
+    fn matrix(&mut self, at: &At<'_>) -> IndexMap<String, Axis> {
+        let (Some(matrix), Some(yaml)) = (&at.draft.file.matrix, at.yaml("matrix")) else {
+            return IndexMap::new();
+        };
+        if matrix.is_empty() {
+            self.problems.push(
+                Problem::error("spb::matrix::empty", yaml.span, "a matrix holds at least one list")
+                    .label("empty")
+                    .help("for example `matrix: { os: [linux, macos] }`"),
+            );
+        }
+        let mut instances: usize = 1;
+        let mut axes = IndexMap::new();
+        for (entry, (name, axis)) in yaml.entries().iter().zip(matrix) {
+            self.name("matrix", name, entry.key_span);
+            let axis = match axis {
+                AxisChoice::Values(values) => {
+                    instances = instances.saturating_mul(values.len());
+                    self.axis(name, values, &entry.value)
+                }
+                AxisChoice::Expression(text) => {
+                    let names = at.world.inputs_and_env("a matrix");
+                    Axis::Expression(self.expressions.list(
+                        text,
+                        entry.value.span,
+                        &names,
+                        &mut self.problems,
+                    ))
+                }
+            };
+            axes.insert(name.clone(), axis);
+        }
+        if instances > MAX_INSTANCES {
+            self.problems.push(
+                Problem::error(
+                    "spb::matrix::large",
+                    yaml.span,
+                    format!("this matrix makes {instances} instances; {MAX_INSTANCES} is the limit"),
+                )
+                .label("too many combinations"),
+            );
+        }
+        axes
+    }
+
+    fn axis(&mut self, name: &str, values: &[Json], yaml: &Yaml<'_>) -> Axis {
+        if values.is_empty() {
+            self.problems.push(
+                Problem::error(
+                    "spb::matrix::empty",
+                    yaml.span,
+                    format!("the list `{}` has no values", shorten(name)),
+                )
+                .label("empty"),
+            );
+        }
+        let mut seen: std::collections::HashMap<String, Span> = std::collections::HashMap::new();
+        for (Json(value), item) in values.iter().zip(yaml.items()) {
+            if item.text().is_some_and(|text| text.contains("${{")) {
+                self.problems.push(
+                    Problem::error(
+                        "spb::matrix::template",
+                        item.span,
+                        "the values of a list are not evaluated",
+                    )
+                    .label("an expression")
+                    .help(format!(
+                        "make the whole list one expression: `{}: \"${{{{ inputs.{} }}}}\"`",
+                        shorten(name),
+                        shorten(name)
+                    )),
+                );
+            }
+            if let Some(first) = seen.insert(value.to_string(), item.span) {
+                self.problems.push(check_names::twice("value", &value.to_string(), item.span, first));
+            }
+        }
+        Axis::Values(values.iter().map(|json| json.0.clone()).collect())
+    }
+
+    fn retry(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Retry {
+        let own = at.draft.file.retry.as_ref();
+        let Some(file) = own.or(defaults.file.retry.as_ref()) else { return no_retry() };
+        let yaml = own.and_then(|_| at.yaml("retry"));
+        let span = |key: &str| yaml.and_then(|yaml| yaml.get(key)).map_or(at.draft.span, |yaml| yaml.span);
+        let (factor, jitter) = (file.factor.unwrap_or(1.0), file.jitter.unwrap_or(0.0));
+        for (key, good, rule) in [
+            ("max", file.max <= 100, "is at most 100"),
+            ("factor", factor.is_finite() && (1.0..=1000.0).contains(&factor), "is from 1 to 1000"),
+            ("jitter", (0.0..=1.0).contains(&jitter), "is from 0 to 1"),
+        ] {
+            if !good {
+                self.problems.push(
+                    Problem::error("spb::retry::range", span(key), format!("`{key}` of `retry` {rule}"))
+                        .label("out of range"),
+                );
+            }
+        }
+        if let Some(Text(between)) = &file.between {
+            self.script("between", between, span("between"));
+        }
+        Retry {
+            max: file.max,
+            delay: file.delay.map_or(Duration::ZERO, |period| period.0),
+            factor,
+            jitter,
+            on: file.on.iter().flatten().map(reason).collect(),
+            between: file.between.as_ref().map(|text| text.0.clone()),
+        }
+    }
+
+    fn timeout(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Option<Duration> {
+        let own = at.draft.file.timeout;
+        let Period(timeout) = own.or(defaults.file.timeout)?;
+        if timeout.is_zero() {
+            self.problems.push(
+                Problem::error(
+                    "spb::timeout::zero",
+                    at.span("timeout"),
+                    "a timeout of nothing ends every attempt at once",
+                )
+                .label("no time")
+                .help("remove the key for no timeout"),
+            );
+        }
+        Some(timeout)
+    }
+
+    fn node_env(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> IndexMap<String, Template> {
+        let own = match (&at.draft.file.env, at.yaml("env")) {
+            (Some(values), Some(yaml)) => self.env_values(values, yaml, || at.names()),
+            _ => Env::new(),
+        };
+        let mut env: IndexMap<String, Template> =
+            defaults.env.iter().map(|(name, (template, _))| (name.clone(), template.clone())).collect();
+        env.extend(without_places(own));
+        env
+    }
+
+    fn working_directory(&mut self, at: &At<'_>) -> Template {
+        let Some(Text(text)) = &at.draft.file.working_directory else { return Template::constant(".") };
+        let span = at.span("working_directory");
+        if !text.contains("${{") {
+            self.problems.extend(check_names::relative_path("working_directory", text, span));
+        }
+        self.expressions.template(text, span, || at.names(), &mut self.problems)
+    }
+
+    /// The workspace, and the keys that do not go with it.
+    fn workspace(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Workspace {
+        use file_node::Workspace as File;
+        let file = &at.draft.file;
+        let own = file.workspace.map(|_| at.span("workspace"));
+        let chosen = file.workspace.or(defaults.file.workspace).unwrap_or(File::Worktree);
+        let own_cache = !matches!(file.cache, None | Some(CacheChoice::Switch(false)));
+        let (workspace, word, refused): (_, _, &[(&str, bool, &str)]) = match chosen {
+            File::Worktree => (Workspace::Worktree, "worktree", &[]),
+            File::Readonly => (
+                Workspace::Readonly,
+                "readonly",
+                &[("writes", file.writes.is_some(), "its changes are thrown away")],
+            ),
+            File::Scratch => (
+                Workspace::Scratch,
+                "scratch",
+                &[
+                    ("reads", file.reads.is_some(), "it holds no file of the repository"),
+                    ("writes", file.writes.is_some(), "its changes are thrown away"),
+                ],
+            ),
+            File::Repo => (
+                Workspace::Repo,
+                "repo",
+                &[
+                    ("writes", file.writes.is_some(), "your own checkout may change while the node runs"),
+                    ("artifacts", file.artifacts.is_some(), "what is in your own checkout stays there"),
+                    ("cache", own_cache, "a node in your own checkout always runs"),
+                ],
+            ),
+        };
+        for (key, _, why) in refused.iter().filter(|(_, used, _)| *used) {
+            let place = own.unwrap_or(defaults.workspace_span);
+            self.problems.push(
+                Problem::error(
+                    "spb::workspace::conflict",
+                    at.span(key),
+                    format!("`{key}` does not go with `workspace: {word}`"),
+                )
+                .label(*why)
+                .also(place, "the workspace")
+                .help(format!("remove `{key}`, or use `workspace: worktree`")),
+            );
+        }
+        workspace
+    }
+
+    fn globs(&mut self, at: &At<'_>, key: &str, patterns: Option<&[Text]>) -> Option<Vec<String>> {
+        let patterns = patterns?;
+        let items = at.yaml(key).map_or(&[][..], Yaml::items);
+        for (Text(pattern), item) in patterns.iter().zip(items) {
+            self.problems.extend(check_names::glob(key, pattern, item.span));
+        }
+        Some(patterns.iter().map(|pattern| pattern.0.clone()).collect())
+    }
+
+    fn outputs(&mut self, at: &At<'_>) -> IndexMap<String, Output> {
+        let (Some(outputs), Some(yaml)) = (&at.draft.file.outputs, at.yaml("outputs")) else {
+            return IndexMap::new();
+        };
+        let checked = yaml.entries().iter().zip(outputs);
+        checked.map(|(entry, (name, output))| (name.clone(), self.output(name, output, entry))).collect()
+    }
+
+    fn output(&mut self, name: &str, output: &file_node::Output, entry: &super::yaml::Entry<'_>) -> Output {
+        self.name("output", name, entry.key_span);
+        let span = |key: &str| entry.value.get(key).map_or(entry.key_span, |yaml| yaml.span);
+        let stdout = output.stdout == Some(true);
+        let sources: Vec<&str> =
+            [("file", output.file.is_some()), ("out", output.out.is_some()), ("stdout", stdout)]
+                .into_iter()
+                .filter(|(_, used)| *used)
+                .map(|(key, _)| key)
+                .collect();
+        if let [first, second, ..] = sources.as_slice() {
+            self.problems.push(
+                Problem::error(
+                    "spb::output::sources",
+                    span(second),
+                    format!("the output `{}` has two sources", shorten(name)),
+                )
+                .label("second source")
+                .also(span(first), "first source")
+                .help("keep one of `file`, `out` and `stdout`"),
+            );
+        }
+        for (key, path) in [("file", &output.file), ("out", &output.out)] {
+            if let Some(Text(path)) = path {
+                self.problems.extend(check_names::relative_path(key, path, span(key)));
+            }
+        }
+        let from = match (&output.file, &output.out) {
+            (Some(Text(path)), _) => OutputFrom::File(path.clone()),
+            (None, Some(Text(path))) => OutputFrom::Out(path.clone()),
+            (None, None) if stdout => OutputFrom::Stdout,
+            (None, None) => OutputFrom::Line,
+        };
+        let format = match output.format {
+            Some(Format::Lines) => OutputFormat::Lines,
+            Some(Format::Json) => OutputFormat::Json,
+            Some(Format::Text) | None => OutputFormat::Text,
+        };
+        Output { from, format, span: entry.key_span }
+    }
+
+    fn cache(&mut self, at: &At<'_>, defaults: &CheckedDefaults, workspace: Workspace) -> Cache {
+        let own = at.draft.file.cache.as_ref();
+        let yaml = own.and_then(|_| at.yaml("cache"));
+        let settings = match own.or(defaults.file.cache.as_ref()) {
+            Some(CacheChoice::Settings(settings)) => settings.clone(),
+            Some(CacheChoice::Switch(false)) => return no_cache(),
+            Some(CacheChoice::Switch(true)) | None => file_node::Cache::default(),
+        };
+        if workspace == Workspace::Repo {
+            return no_cache();
+        }
+        let items = |key: &str| yaml.and_then(|yaml| yaml.get(key)).map_or(&[][..], Yaml::items);
+        let place =
+            |items: &[Yaml<'_>], index: usize| items.get(index).map_or(at.draft.span, |item| item.span);
+        for (index, Text(tool)) in settings.tools.iter().flatten().enumerate() {
+            self.script("tools", tool, place(items("tools"), index));
+        }
+        let mut extra = Vec::new();
+        for (index, Text(text)) in settings.extra.iter().flatten().enumerate() {
+            let span = place(items("extra"), index);
+            extra.push(self.expressions.template(text, span, || at.names(), &mut self.problems));
+        }
+        Cache {
+            enabled: true,
+            ttl: settings.ttl.map(|period| period.0),
+            tools: settings.tools.into_iter().flatten().map(|text| text.0).collect(),
+            extra,
+        }
+    }
+}
+
+fn references(links: &[(usize, Reference)]) -> Vec<Reference> {
+    links.iter().map(|(_, reference)| reference.clone()).collect()
+}
+
+fn reason(reason: &RetryReason) -> RetryOn {
+    match reason {
+        RetryReason::Timeout => RetryOn::Timeout,
+        RetryReason::ExitCode(code) => RetryOn::ExitCode(*code),
+    }
+}
+
+fn no_retry() -> Retry {
+    Retry { max: 0, delay: Duration::ZERO, factor: 1.0, jitter: 0.0, on: Vec::new(), between: None }
+}
+
+fn no_cache() -> Cache {
+    Cache { enabled: false, ttl: None, tools: Vec::new(), extra: Vec::new() }
+}
+
+/// A variable named after the last word of an expression: `inputs.task` becomes `TASK`.
+fn variable_for(expression: &str) -> String {
+    let word = expression
+        .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
+        .find(|word| !word.is_empty());
+    match word.map(check_names::as_variable) {
+        Some(name) if !name.is_empty() => name,
+        _ => "VALUE".to_owned(),
+    }
+}

@@ -1,0 +1,153 @@
+//! Which names each place of the file may read, with their types. Knows nothing of syntax.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::check::{Draft, Env};
+use super::expr::Template;
+use super::expr::types::{Names, Type, What};
+use super::file_node::{Output, OutputFormat};
+use super::file_values::{AxisChoice, Json};
+use super::model::{Input, InputKind};
+
+/// Everything that can be named.
+pub struct World<'w> {
+    inputs: Type,
+    env: Type,
+    run: Type,
+    pub nodes: &'w HashMap<String, usize>,
+    drafts: &'w [Draft<'w, 'w>],
+}
+
+impl<'w> World<'w> {
+    pub fn new(
+        inputs: &IndexMap<String, Input>,
+        nodes: &'w HashMap<String, usize>,
+        drafts: &'w [Draft<'w, 'w>],
+    ) -> Self {
+        let run = ["id", "workflow", "base", "branch"].map(|name| (name.to_owned(), Type::Text));
+        Self {
+            inputs: Type::record(
+                What::Inputs,
+                inputs.iter().map(|(name, input)| (name.clone(), input_type(input))),
+            ),
+            env: Type::record(What::Env, []),
+            run: Type::record(What::Run, run),
+            nodes,
+            drafts,
+        }
+    }
+
+    pub fn set_env(&mut self, env: &Env) {
+        self.env = Type::record(What::Env, env.keys().map(|name| (name.clone(), Type::Text)));
+    }
+
+    fn names(&self, place: &'static str, roots: Vec<(&'static str, Type)>) -> Names<'w> {
+        Names { place, roots, nodes: self.nodes }
+    }
+
+    /// Values of the top-level `env`, which everything else may read.
+    pub fn inputs_only(&self, place: &'static str) -> Names<'w> {
+        self.names(place, vec![("inputs", self.inputs.clone())])
+    }
+
+    /// What is known before a run has an id: matrices and the base revision.
+    pub fn inputs_and_env(&self, place: &'static str) -> Names<'w> {
+        self.names(place, vec![("inputs", self.inputs.clone()), ("env", self.env.clone())])
+    }
+
+    /// What is known once a run exists.
+    pub fn run_level(&self, place: &'static str) -> Names<'w> {
+        let roots =
+            vec![("inputs", self.inputs.clone()), ("env", self.env.clone()), ("run", self.run.clone())];
+        self.names(place, roots)
+    }
+
+    pub fn result(&self, place: &'static str) -> Names<'w> {
+        self.names(place, vec![("inputs", self.inputs.clone()), ("run", self.run.clone())])
+    }
+
+    /// What a node may read: also its matrix, and its needs.
+    pub fn node(&self, draft: &Draft<'_, '_>, needs: &[usize]) -> Names<'w> {
+        let mut names = self.run_level("a node");
+        if let Some(matrix) = &draft.file.matrix {
+            let axes = matrix.iter().map(|(name, axis)| (name.clone(), self.axis_type(axis)));
+            names.roots.push(("matrix", Type::record(What::Matrix, axes)));
+        }
+        let needs =
+            needs.iter().map(|need| &self.drafts[*need]).map(|need| (need.name.clone(), need_type(need)));
+        names.roots.push(("needs", Type::record(What::Needs, needs)));
+        names
+    }
+
+    /// The type of one value of an axis.
+    fn axis_type(&self, axis: &AxisChoice) -> Type {
+        match axis {
+            AxisChoice::Values(values) => {
+                values.iter().map(|Json(value)| value_type(value)).reduce(Type::join).unwrap_or(Type::Any)
+            }
+            AxisChoice::Expression(text) => match Template::compile(text) {
+                Ok(template) => template.item_type(&self.inputs_and_env("a matrix")),
+                Err(_) => Type::Any,
+            },
+        }
+    }
+}
+
+fn input_type(input: &Input) -> Type {
+    match input.kind {
+        InputKind::String => Type::Text,
+        InputKind::Integer => Type::Integer,
+        InputKind::Number => Type::Number,
+        InputKind::Boolean => Type::Bool,
+        InputKind::Array => Type::list(match input.items {
+            Some(InputKind::String) => Type::Text,
+            Some(InputKind::Integer) => Type::Integer,
+            Some(InputKind::Number) => Type::Number,
+            Some(InputKind::Boolean) => Type::Bool,
+            Some(InputKind::Array | InputKind::Object) | None => Type::Any,
+        }),
+        InputKind::Object => Type::Map(Box::new(Type::Any)),
+    }
+}
+
+fn value_type(value: &Value) -> Type {
+    match value {
+        Value::Null => Type::Null,
+        Value::Bool(_) => Type::Bool,
+        Value::Number(number) if number.is_f64() => Type::Number,
+        Value::Number(_) => Type::Integer,
+        Value::String(_) => Type::Text,
+        Value::Array(items) => {
+            Type::list(items.iter().map(value_type).reduce(Type::join).unwrap_or(Type::Any))
+        }
+        Value::Object(_) => Type::Map(Box::new(Type::Any)),
+    }
+}
+
+/// `needs.<node>`. The outputs of a node with a matrix are lists, one item per instance; its status is one word for
+/// all of them.
+fn need_type(need: &Draft<'_, '_>) -> Type {
+    let outputs = need.file.outputs.iter().flatten().map(|(name, output)| {
+        let kind = output_type(output);
+        (name.clone(), if need.file.matrix.is_some() { Type::list(kind) } else { kind })
+    });
+    let fields = [
+        ("outputs", Type::record(What::Outputs(need.name.clone()), outputs)),
+        ("status", Type::Status),
+        ("duration", Type::Number),
+        ("changed_files", Type::list(Type::Text)),
+        ("commit", Type::Text),
+    ];
+    Type::record(What::Node, fields.map(|(name, kind)| (name.to_owned(), kind)))
+}
+
+fn output_type(output: &Output) -> Type {
+    match output.format {
+        Some(OutputFormat::Json) => Type::Any,
+        Some(OutputFormat::Lines) => Type::list(Type::Text),
+        Some(OutputFormat::Text) | None => Type::Text,
+    }
+}

@@ -1,0 +1,115 @@
+//! Types of expressions, and the names that a place of the file may read. Knows nothing of syntax.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+/// What is known of a value before anything runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Type {
+    /// Known only at run time: a JSON output, an item of an untyped list.
+    Any,
+    Null,
+    Bool,
+    Integer,
+    Number,
+    Text,
+    /// The status of a need: one of [`STATUSES`].
+    Status,
+    List(Box<Type>),
+    Map(Box<Type>),
+    /// Names that are known one by one.
+    Record(Arc<Record>),
+}
+
+/// Values of `needs.<node>.status`, as `event::Outcome` words them.
+pub const STATUSES: [&str; 6] = ["succeeded", "cached", "failed", "timed_out", "skipped", "cancelled"];
+
+#[derive(Debug, PartialEq)]
+pub struct Record {
+    pub what: What,
+    pub fields: IndexMap<String, Type>,
+}
+
+/// What the fields of a record are, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Inputs,
+    Env,
+    Matrix,
+    Needs,
+    /// One need.
+    Node,
+    /// The outputs of this node.
+    Outputs(String),
+    Run,
+}
+
+/// The names that one place of the file may read.
+#[derive(Clone, Debug)]
+pub struct Names<'n> {
+    /// For messages: `a node`, `result.branch`.
+    pub place: &'static str,
+    pub roots: Vec<(&'static str, Type)>,
+    /// Every node of the workflow, so that one missing in `needs` is told from one that does not exist.
+    pub nodes: &'n HashMap<String, usize>,
+}
+
+impl Names<'_> {
+    pub fn root(&self, name: &str) -> Option<&Type> {
+        self.roots.iter().find(|(root, _)| *root == name).map(|(_, kind)| kind)
+    }
+}
+
+impl Type {
+    pub fn record(what: What, fields: impl IntoIterator<Item = (String, Type)>) -> Self {
+        Self::Record(Arc::new(Record { what, fields: fields.into_iter().collect() }))
+    }
+
+    pub fn list(item: Type) -> Self {
+        Self::List(Box::new(item))
+    }
+
+    /// The type of a value that is one of both.
+    pub fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Self::Text | Self::Status, Self::Text | Self::Status) => Self::Text,
+            (Self::List(a), Self::List(b)) => Self::list(a.join(*b)),
+            _ => Self::Any,
+        }
+    }
+
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text | Self::Status)
+    }
+
+    /// Whether values of both types can be equal.
+    pub fn comparable(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any | Self::Null, _) | (_, Self::Any | Self::Null) => true,
+            (Self::Integer | Self::Number, Self::Integer | Self::Number) => true,
+            (Self::List(a), Self::List(b)) => a.comparable(b),
+            (Self::Map(_) | Self::Record(_), Self::Map(_) | Self::Record(_)) => true,
+            (a, b) if a.is_text() && b.is_text() => true,
+            (a, b) => a == b,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "any value",
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Integer => "an integer",
+            Self::Number => "a number",
+            Self::Text | Self::Status => "a text",
+            Self::List(_) => "a list",
+            Self::Map(_) | Self::Record(_) => "a map",
+        })
+    }
+}

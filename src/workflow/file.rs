@@ -1,0 +1,193 @@
+//! The workflow file as it is written: the wire types of the top level. Their doc comments are the schema, the hover
+//! texts of editors and the reference, so each says what the key is for. Knows nothing of meaning; see `check`.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use super::file_node::{Cache, Node, Output, Retry, Workspace};
+use super::file_values::{CacheChoice, Jobs, Json, Period, Text};
+
+/// A workflow: a graph of nodes that run at the same time, each in a git worktree of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Version of the workflow language. Always `1`.
+    #[schemars(extend("const" = 1, "default" = 1))]
+    pub version: u64,
+    /// Name of the workflow: lower-case letters, digits and `-`. It becomes part of the branch that a run leaves.
+    /// Without it, the file's name is used.
+    #[schemars(extend("pattern" = "^[a-z0-9][a-z0-9-]*$", "examples" = ["feature", "release-notes"]))]
+    pub name: Option<Text>,
+    /// What the workflow is for, in a sentence. Shown by `spb plan`.
+    #[schemars(extend("examples" = ["Build, test and document a change."]))]
+    pub description: Option<Text>,
+    /// Typed parameters, given by `spb apply FILE -i name=value` and read as `${{ inputs.name }}`. An input without
+    /// `default` must be given.
+    #[schemars(extend("examples" = [{"task": {"type": "string", "description": "What to build."}}]))]
+    pub inputs: Option<IndexMap<String, Input>>,
+    /// Environment variables of every node. Values may hold `${{ }}` over `inputs`.
+    #[schemars(extend("examples" = [{"CARGO_TERM_COLOR": "never", "TASK": "${{ inputs.task }}"}]))]
+    pub env: Option<IndexMap<String, Text>>,
+    /// Names of variables copied from your own environment. Nodes see nothing else of it. Part of every cache key.
+    #[schemars(extend("examples" = [["LANG", "RUSTUP_TOOLCHAIN"]]))]
+    pub pass_env: Option<Vec<Text>>,
+    /// Names of variables copied from your own environment whose values are masked in every log, event and report,
+    /// and never stored.
+    #[schemars(extend("examples" = [["GITHUB_TOKEN"]]))]
+    pub secrets: Option<Vec<Text>>,
+    /// Ordered names of stages; a checkpoint is recorded after each. A node's `needs` never point to a later stage.
+    #[schemars(extend("examples" = [["plan", "build", "verify"]], "minItems" = 1))]
+    pub stages: Option<Vec<Text>>,
+    /// What a run may use of the machine.
+    #[schemars(extend("examples" = [{"jobs": 4}]))]
+    pub limits: Option<Limits>,
+    /// Where the worktrees of nodes start from.
+    #[schemars(extend("examples" = [{"base": "origin/main"}]))]
+    pub worktrees: Option<Worktrees>,
+    /// Settings for every node that does not set them itself.
+    #[schemars(extend("examples" = [{"timeout": "10m", "retry": {"max": 2}}]))]
+    pub defaults: Option<Defaults>,
+    /// What a successful run leaves: by default a new branch with the changes of all last nodes.
+    #[schemars(extend("examples" = [{"branch": "feature/${{ inputs.topic }}", "commits": "squash"}]))]
+    pub result: Option<ResultSpec>,
+    /// The nodes of the graph by name. A name holds letters, digits, `_` and `-`.
+    #[schemars(extend("minProperties" = 1, "examples" = [
+        {"build": {"run": "cargo build"}, "test": {"needs": ["build"], "run": "cargo test"}}
+    ]))]
+    pub nodes: IndexMap<String, Node>,
+}
+
+/// A typed parameter of the workflow.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Type of the value. `-i name=value` is read by it: an array as JSON or `a,b,c`.
+    #[serde(rename = "type")]
+    #[schemars(extend("examples" = ["string"]))]
+    pub kind: InputKind,
+    /// What the input is for. Shown when it is missing.
+    #[schemars(extend("examples" = ["What to build."]))]
+    pub description: Option<Text>,
+    /// The value when none is given. Without it, the input is required.
+    #[schemars(extend("examples" = ["main", 3, true, ["a", "b"]]))]
+    pub default: Option<Json>,
+    /// The only values that are accepted.
+    #[serde(rename = "enum")]
+    #[schemars(extend("examples" = [["debug", "release"]], "minItems" = 1))]
+    pub allowed: Option<Vec<Json>>,
+    /// A regular expression that the whole text must match. For strings.
+    #[schemars(extend("examples" = ["[a-z]+-[0-9]+"]))]
+    pub pattern: Option<Text>,
+    /// Smallest accepted number.
+    #[schemars(extend("examples" = [1]))]
+    pub minimum: Option<f64>,
+    /// Largest accepted number.
+    #[schemars(extend("examples" = [10]))]
+    pub maximum: Option<f64>,
+    /// Type of each item of an array.
+    #[schemars(extend("examples" = ["string"]))]
+    pub items: Option<InputKind>,
+}
+
+/// Type of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// Any text.
+    String,
+    /// A whole number.
+    Integer,
+    /// A number, with or without a fraction.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A list.
+    Array,
+    /// A map of names to values.
+    Object,
+}
+
+/// What a run may use of the machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// How many nodes run at the same time. `auto` chooses by cores, memory and the width of the graph; `spb plan`
+    /// explains what it chose.
+    #[schemars(extend("default" = "auto", "examples" = ["auto", 4]))]
+    pub jobs: Option<Jobs>,
+}
+
+/// Where the worktrees of nodes start from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Worktrees {
+    /// Revision that every run starts from: a branch, tag or commit. May hold `${{ }}` over `inputs` and `env`.
+    #[schemars(extend("default" = "HEAD", "examples" = ["HEAD", "origin/main", "${{ inputs.base }}"]))]
+    pub base: Option<Text>,
+}
+
+/// Settings for every node that does not set them itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Defaults {
+    /// Words that start the shell of `run` scripts; the script follows as the last word.
+    #[schemars(extend("default" = ["sh", "-e", "-c"], "examples" = [["bash", "-euo", "pipefail", "-c"]], "minItems" = 1))]
+    pub shell: Option<Vec<Text>>,
+    /// How long an attempt may take before its processes are stopped.
+    #[schemars(extend("examples" = ["90s", "10m", "1h30m"]))]
+    pub timeout: Option<Period>,
+    /// Further attempts after a failure.
+    #[schemars(extend("examples" = [{"max": 2, "delay": "5s"}]))]
+    pub retry: Option<Retry>,
+    /// Whether results are taken from the cache, and what else their key holds.
+    #[schemars(extend("default" = true, "examples" = [false, {"ttl": "24h"}]))]
+    pub cache: Option<CacheChoice>,
+    /// Where nodes run.
+    #[schemars(extend("default" = "worktree", "examples" = ["readonly"]))]
+    pub workspace: Option<Workspace>,
+    /// Environment variables of every node; a node's own `env` wins.
+    #[schemars(extend("examples" = [{"CI": "true"}]))]
+    pub env: Option<IndexMap<String, Text>>,
+}
+
+/// What a successful run leaves in the repository.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResultSpec {
+    /// Nodes whose changes are merged. By default, the nodes that no other node needs.
+    #[schemars(extend("examples" = [["build", "document"]]))]
+    pub from: Option<Vec<Text>>,
+    /// Name of the branch. May hold `${{ }}` over `inputs` and `run`.
+    #[schemars(extend("default" = "spb/${{ run.workflow }}/${{ run.id }}", "examples" = ["feature/${{ inputs.topic }}"]))]
+    pub branch: Option<Text>,
+    /// Commit message. May hold `${{ }}` over `inputs` and `run`.
+    #[schemars(extend("examples" = ["Add ${{ inputs.topic }}"]))]
+    pub message: Option<Text>,
+    /// Whether the branch holds one commit or those of the nodes.
+    #[schemars(extend("default" = "squash", "examples" = ["keep"]))]
+    pub commits: Option<Commits>,
+    /// Whether the result is also merged into the branch that is checked out.
+    #[schemars(extend("default" = "none", "examples" = ["current"]))]
+    pub into: Option<IntoBranch>,
+}
+
+/// Whether the branch holds one commit or those of the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Commits {
+    /// One commit with everything.
+    Squash,
+    /// The commits of the nodes, merged.
+    Keep,
+}
+
+/// Whether the result is also merged into the branch that is checked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IntoBranch {
+    /// Your checkout is not touched.
+    None,
+    /// Your current branch is moved forward, if your checkout is clean.
+    Current,
+}

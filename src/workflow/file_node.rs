@@ -1,0 +1,159 @@
+//! The workflow file as it is written: the wire types of one node. Their doc comments are the schema, the hover texts
+//! of editors and the reference. Knows nothing of meaning; see `check_node`.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::file_values::{AxisChoice, CacheChoice, Period, RetryReason, Run, Text};
+
+/// One step of the work. It says what it does with `run`, and what it waits for with `needs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// What the node does: a script (a text, given to `sh -e -c`), or an argument list (`[cargo, test]`), executed
+    /// directly without a shell. Scripts are never templated: pass values through `env`. Arguments of a list may
+    /// hold `${{ }}`.
+    #[schemars(extend("examples" = ["cargo test", ["cargo", "test", "--workspace"]]))]
+    pub run: Option<Run>,
+    /// What the node is for, in a sentence.
+    #[schemars(extend("examples" = ["Unit tests of the library."]))]
+    pub description: Option<Text>,
+    /// Nodes that must succeed first. This node starts from their changes and may read their outputs.
+    #[schemars(extend("examples" = [["build"], ["plan", "scout"]], "uniqueItems" = true))]
+    pub needs: Option<Vec<Text>>,
+    /// Nodes that must have ended first. Order only: no changes, no outputs.
+    #[schemars(extend("examples" = [["deploy-docs"]], "uniqueItems" = true))]
+    pub after: Option<Vec<Text>>,
+    /// Condition for running. `success()` is implied unless it names `success()`, `failure()` or `always()`.
+    #[schemars(extend("default" = "success()", "examples" = ["inputs.release", "failure()", "needs.scan.outputs.count != \"0\""]))]
+    pub when: Option<Text>,
+    /// Runs the node once per combination of these lists. The values are read as `${{ matrix.name }}`.
+    #[schemars(extend("examples" = [{"os": ["linux", "macos"], "toolchain": ["stable", "beta"]}]))]
+    pub matrix: Option<IndexMap<String, AxisChoice>>,
+    /// Name of the stage, from the top-level `stages`. By default the latest stage among its needs, else the first.
+    #[schemars(extend("examples" = ["verify"]))]
+    pub stage: Option<Text>,
+    /// Further attempts after a failure.
+    #[schemars(extend("examples" = [{"max": 2, "delay": "5s", "on": ["timeout", 75]}]))]
+    pub retry: Option<Retry>,
+    /// How long an attempt may take before its processes are stopped, first politely.
+    #[schemars(extend("examples" = ["90s", "10m", "1h30m"]))]
+    pub timeout: Option<Period>,
+    /// A failure of this node does not fail the run. Dependents are skipped unless they say `when: always()`.
+    #[schemars(extend("default" = false, "examples" = [true]))]
+    pub allow_failure: Option<bool>,
+    /// Environment variables. Values may hold `${{ }}`: this is how values reach a script.
+    #[schemars(extend("examples" = [{"TASK": "${{ inputs.task }}", "SPEC": "${{ needs.plan.outputs.spec }}"}]))]
+    pub env: Option<IndexMap<String, Text>>,
+    /// Words that start the shell of the `run` script; the script follows as the last word.
+    #[schemars(extend("default" = ["sh", "-e", "-c"], "examples" = [["bash", "-euo", "pipefail", "-c"]], "minItems" = 1))]
+    pub shell: Option<Vec<Text>>,
+    /// Directory to run in, relative to the workspace. May hold `${{ }}`.
+    #[schemars(extend("default" = ".", "examples" = ["crates/cli"]))]
+    pub working_directory: Option<Text>,
+    /// Where the node runs.
+    #[schemars(extend("default" = "worktree", "examples" = ["readonly"]))]
+    pub workspace: Option<Workspace>,
+    /// Globs of the repository files that the result depends on: the node runs again only when one of them changed.
+    /// By default, every file.
+    #[schemars(extend("examples" = [["src/**", "Cargo.*"]]))]
+    pub reads: Option<Vec<Text>>,
+    /// Globs of the files that the node may change. Anything else that it changes is an error. By default, any file.
+    #[schemars(extend("examples" = [["docs/**"]]))]
+    pub writes: Option<Vec<Text>>,
+    /// Named values that dependents read as `${{ needs.<node>.outputs.<name> }}`. With neither `file`, `out` nor
+    /// `stdout`, the node appends a line `name=value` to the file `$SPB_OUTPUT`.
+    #[schemars(extend("examples" = [{"version": {}, "report": {"file": "report.json", "format": "json"}}]))]
+    pub outputs: Option<IndexMap<String, Output>>,
+    /// Globs of files ignored by git that belong to the result: binaries, reports. They are there for nodes that
+    /// need this one.
+    #[schemars(extend("examples" = [["target/release/spb", "reports/**"]]))]
+    pub artifacts: Option<Vec<Text>>,
+    /// `false`: the node always runs. A map adds to what decides whether an earlier result is taken.
+    #[schemars(extend("default" = true, "examples" = [false, {"ttl": "24h", "tools": ["cargo --version"]}]))]
+    pub cache: Option<CacheChoice>,
+}
+
+/// Further attempts after a failure.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// How many further attempts follow the first.
+    #[schemars(extend("minimum" = 0, "maximum" = 100, "examples" = [2]))]
+    pub max: u32,
+    /// Wait before the second attempt.
+    #[schemars(extend("default" = "0s", "examples" = ["5s"]))]
+    pub delay: Option<Period>,
+    /// The delay is multiplied by this after each attempt.
+    #[schemars(extend("default" = 1, "minimum" = 1, "examples" = [2]))]
+    pub factor: Option<f64>,
+    /// Up to this fraction of the delay is added at random, from 0 to 1.
+    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 1, "examples" = [0.2]))]
+    pub jitter: Option<f64>,
+    /// What is worth another attempt: `timeout`, or exit codes. By default, any failure.
+    #[schemars(extend("examples" = [["timeout", 75]]))]
+    pub on: Option<Vec<RetryReason>>,
+    /// A script that runs in the same workspace before each further attempt.
+    #[schemars(extend("examples" = ["git clean -fd"]))]
+    pub between: Option<Text>,
+}
+
+/// Where a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Workspace {
+    /// A git worktree of its own; what the node changes becomes a commit for its dependents.
+    Worktree,
+    /// A git worktree of its own; changes are thrown away.
+    Readonly,
+    /// An empty directory, without the repository's files.
+    Scratch,
+    /// Your own checkout, one node at a time, never cached.
+    Repo,
+}
+
+/// A named value that dependents may read.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// A file in the workspace that holds the value.
+    #[schemars(extend("examples" = ["target/report.json"]))]
+    pub file: Option<Text>,
+    /// A file under `$SPB_OUT`, a directory of the node's own outside the worktree.
+    #[schemars(extend("examples" = ["files.json"]))]
+    pub out: Option<Text>,
+    /// What the node prints to its standard output.
+    #[schemars(extend("default" = false, "examples" = [true]))]
+    pub stdout: Option<bool>,
+    /// How the value is read.
+    #[schemars(extend("default" = "text", "examples" = ["json"]))]
+    pub format: Option<OutputFormat>,
+}
+
+/// How an output is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// One text, without its last line ends.
+    Text,
+    /// A list with one text per line.
+    Lines,
+    /// A JSON value.
+    Json,
+}
+
+/// What decides whether an earlier result is taken.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// How long a result may be reused.
+    #[schemars(extend("examples" = ["24h"]))]
+    pub ttl: Option<Period>,
+    /// Commands whose output is part of the key: another compiler is another result.
+    #[schemars(extend("examples" = [["cargo --version"]]))]
+    pub tools: Option<Vec<Text>>,
+    /// Further values that are part of the key. They may hold `${{ }}`.
+    #[schemars(extend("examples" = [["${{ inputs.task }}"]]))]
+    pub extra: Option<Vec<Text>>,
+}

@@ -1,0 +1,154 @@
+//! Words for a value of the wrong type: what was found, what is expected, and an example, both from the schema.
+
+use serde_json::Value;
+
+use super::problem::{Problem, Span};
+use super::schema::{self, Step};
+use super::suggest;
+use super::yaml::{Yaml, shorten};
+
+/// The problem of a value that could not be read. `error` is what the deserialiser said.
+pub fn explain(found: &Yaml<'_>, key: Option<Span>, place: &[Step<'_>], error: &str) -> Problem {
+    let name = name(place);
+    let rules = schema::at(place);
+    if let Some(field) = between(error, "missing field `", "`") {
+        return missing(field, &name, key.unwrap_or(found.span), place);
+    }
+    let variants = rules.map(choices).unwrap_or_default();
+    if error.starts_with("unknown variant") || (!variants.is_empty() && found.text().is_some()) {
+        return choice(found, &name, &variants);
+    }
+    let example =
+        rules.and_then(example).map(|example| format!("for example `{}`", as_entry(place, &example)));
+    let problem = if error.starts_with("invalid type")
+        || error.starts_with("invalid value")
+        || error.starts_with("invalid length")
+    {
+        let expected = rules.map(expected).unwrap_or_else(|| "another value".to_owned());
+        Problem::error(
+            "spb::value::type",
+            found.span,
+            format!("{name} takes {expected}, not {}", found.describe()),
+        )
+        .label(format!("expected {expected}"))
+    } else {
+        Problem::error("spb::value::invalid", found.span, format!("{name}: {error}")).label("not accepted")
+    };
+    match example {
+        Some(example) => problem.help(example),
+        None => problem,
+    }
+}
+
+fn missing(field: &str, name: &str, span: Span, place: &[Step<'_>]) -> Problem {
+    let inner: Vec<Step<'_>> = place.iter().cloned().chain([Step::Key(field)]).collect();
+    let example = schema::at(&inner).and_then(example);
+    let problem = Problem::error("spb::key::missing", span, format!("{name} needs the key `{field}`"))
+        .label(format!("no `{field}` here"));
+    match example {
+        Some(example) => problem.help(format!("add `{field}: {}`", inline(&example))),
+        None => problem,
+    }
+}
+
+fn choice(found: &Yaml<'_>, name: &str, variants: &[&str]) -> Problem {
+    let listed = suggest::list(variants.iter().copied());
+    let problem = Problem::error(
+        "spb::value::choice",
+        found.span,
+        format!("{name} is one of {listed}, not {}", found.describe()),
+    )
+    .label("not one of them");
+    match found.text().and_then(|text| suggest::nearest(text, variants.iter().copied())) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem,
+    }
+}
+
+/// What a place is called: the last key, and which item of it.
+fn name(place: &[Step<'_>]) -> String {
+    match place {
+        [.., Step::Key(key), Step::Item(index)] => format!("item {} of `{}`", index + 1, shorten(key)),
+        [.., Step::Key(key)] => format!("`{}`", shorten(key)),
+        _ => "this value".to_owned(),
+    }
+}
+
+/// The values of an enumeration, as schemars writes them.
+fn choices(rules: &Value) -> Vec<&str> {
+    let listed = rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let described = rules["oneOf"].as_array().into_iter().flatten();
+    listed.chain(described.filter_map(|one| one["const"].as_str())).collect()
+}
+
+/// The types that a schema accepts, in plain words.
+fn expected(rules: &Value) -> String {
+    if let Some(variants) = rules["anyOf"].as_array() {
+        let mut words: Vec<String> = variants.iter().map(expected).collect();
+        words.dedup();
+        return words.join(" or ");
+    }
+    if let Some(only) = rules.get("const") {
+        return format!("`{}`", inline(only));
+    }
+    let kind = match &rules["type"] {
+        Value::Array(kinds) => kinds.first().and_then(Value::as_str),
+        kind => kind.as_str(),
+    };
+    match kind {
+        Some("string") if rules["pattern"].as_str().is_some_and(|pattern| pattern.contains("ms|s|m|h")) => {
+            "a duration".to_owned()
+        }
+        Some("string") => "a text".to_owned(),
+        Some("integer") => "a whole number".to_owned(),
+        Some("number") => "a number".to_owned(),
+        Some("boolean") => "`true` or `false`".to_owned(),
+        Some("array") => match &rules["items"]["type"] {
+            Value::Array(_) => "a list of texts".to_owned(),
+            _ => "a list".to_owned(),
+        },
+        Some("object") => "a map".to_owned(),
+        _ => "another value".to_owned(),
+    }
+}
+
+fn example(rules: &Value) -> Option<Value> {
+    rules["examples"]
+        .as_array()
+        .and_then(|examples| examples.first())
+        .or_else(|| rules.get("default"))
+        .cloned()
+}
+
+/// An example as it would stand in the file.
+fn as_entry(place: &[Step<'_>], example: &Value) -> String {
+    match place.last() {
+        Some(Step::Key(key)) => format!("{}: {}", shorten(key), inline(example)),
+        _ => inline(example),
+    }
+}
+
+/// A value as inline YAML.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::String(text) if needs_quotes(text) => value.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        Value::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{key}: {}", inline(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+fn needs_quotes(text: &str) -> bool {
+    text.is_empty() || text.contains(['{', '}', '[', ']', ',', ':', '#', '"', '*', '&', '!'])
+}
+
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    let start = text.find(before)? + before.len();
+    text[start..].find(after).map(|length| &text[start..start + length])
+}

@@ -1,0 +1,140 @@
+//! The JSON Schema of workflow files, made from the wire types. Draft 7 with everything in place, without `$ref`:
+//! the shape that yaml-language-server completes and hovers best. Knows nothing of editors otherwise.
+
+use std::sync::LazyLock;
+
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{Schema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use super::file::File;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<File>();
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema.insert("title".to_owned(), json!("spb workflow"));
+    schema.to_value()
+});
+
+/// The schema of a workflow file.
+pub fn schema() -> &'static Value {
+    &SCHEMA
+}
+
+/// The schema as it is kept in `schema/workflow.schema.json` and printed by `spb schema`.
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(schema()).expect("a schema is plain JSON");
+    text.push('\n');
+    text
+}
+
+/// A key without a value is a mistake, so `null` goes; every property gets a title; formats of Rust's numbers mean
+/// nothing to editors.
+fn tidy(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    drop_null_variants(object);
+    object.remove("format");
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        for (name, property) in properties {
+            if let Some(property) = property.as_object_mut()
+                && !property.contains_key("title")
+            {
+                property.shift_insert(0, "title".to_owned(), json!(name.replace('_', " ")));
+            }
+        }
+    }
+}
+
+/// `anyOf: [X, null]`, which an `Option` makes, becomes X.
+fn drop_null_variants(object: &mut serde_json::Map<String, Value>) {
+    let Some(Value::Array(variants)) = object.get_mut("anyOf") else { return };
+    variants.retain(|variant| variant["type"] != "null");
+    if variants.len() == 1
+        && let Some(Value::Array(mut variants)) = object.remove("anyOf")
+        && let Some(Value::Object(only)) = variants.pop()
+    {
+        for (key, value) in only {
+            object.entry(key).or_insert(value);
+        }
+    }
+}
+
+/// What the schema says of a place in the file.
+pub fn at(path: &[Step<'_>]) -> Option<&'static Value> {
+    path.iter().try_fold(schema(), |schema, step| descend(schema, step))
+}
+
+/// One step from a value to one that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    Key(&'a str),
+    Item(usize),
+}
+
+fn descend(schema: &'static Value, step: &Step<'_>) -> Option<&'static Value> {
+    let direct = match step {
+        Step::Key(key) => schema["properties"].get(key).or_else(|| schema.get("additionalProperties")),
+        Step::Item(_) => schema.get("items"),
+    };
+    let variants = || schema["anyOf"].as_array()?.iter().find_map(|variant| descend(variant, step));
+    direct.filter(|found| found.is_object()).or_else(variants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_teaches() {
+        fn walk(schema: &Value, place: &str) {
+            if let Some(properties) = schema["properties"].as_object() {
+                assert_eq!(schema["additionalProperties"], false, "{place} takes unknown keys");
+                for (name, property) in properties {
+                    let place = format!("{place}.{name}");
+                    for key in ["title", "description"] {
+                        assert!(property[key].is_string(), "{place} has no {key}");
+                    }
+                    let shown = ["examples", "default", "oneOf", "enum"]
+                        .iter()
+                        .any(|key| property.get(key).is_some());
+                    assert!(shown, "{place} shows no value");
+                    walk(property, &place);
+                }
+            }
+            for key in ["additionalProperties", "items"] {
+                if schema[key].is_object() {
+                    walk(&schema[key], place);
+                }
+            }
+            for variant in schema["anyOf"].as_array().into_iter().flatten() {
+                walk(variant, place);
+            }
+        }
+        walk(schema(), "");
+    }
+
+    #[test]
+    fn the_schema_holds_no_null_and_no_references() {
+        let text = text();
+        assert!(!text.contains("\"null\""), "{text}");
+        assert!(!text.contains("$ref"), "{text}");
+    }
+
+    #[test]
+    fn places_of_the_file_are_found() {
+        let retry =
+            [Step::Key("nodes"), Step::Key("build"), Step::Key("retry"), Step::Key("on"), Step::Item(0)];
+        assert!(at(&retry).is_some());
+        let ttl = [Step::Key("nodes"), Step::Key("build"), Step::Key("cache"), Step::Key("ttl")];
+        assert_eq!(at(&ttl).unwrap()["type"], "string");
+        assert!(at(&[Step::Key("nope")]).is_none());
+    }
+}

@@ -1,0 +1,63 @@
+//! "Did you mean": the nearest of some names, and short lists of them. Knows nothing of what the names stand for.
+
+/// How many candidates are compared: a file with 100,000 nodes must not make a typo slow.
+const MAX_CANDIDATES: usize = 20_000;
+
+/// The candidate that is most likely meant, if one is close enough.
+pub fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if name.len() > 100 {
+        return None;
+    }
+    let allowed = (name.chars().count() / 3).clamp(1, 3);
+    let folded = name.to_lowercase().replace('-', "_");
+    candidates
+        .take(MAX_CANDIDATES)
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= allowed)
+        .map(|candidate| {
+            (strsim::osa_distance(&folded, &candidate.to_lowercase().replace('-', "_")), candidate)
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `a`, `b` and `c`; at most forty.
+pub fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.take(41).collect();
+    let shown: Vec<String> = names.iter().take(40).map(|name| format!("`{name}`")).collect();
+    match (shown.split_last(), names.len()) {
+        (None, _) => "none".to_owned(),
+        (Some((last, [])), _) => last.clone(),
+        (Some((last, rest)), ..=40) => format!("{} and {last}", rest.join(", ")),
+        (Some(_), _) => format!("{} and others", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found() {
+        let names = ["needs", "run", "when", "timeout", "working_directory"];
+        let cases = [
+            ("nedds", Some("needs")),
+            ("need", Some("needs")),
+            ("Run", Some("run")),
+            ("working-directory", Some("working_directory")),
+            ("tiemout", Some("timeout")),
+            ("zzz", None),
+            ("", None),
+        ];
+        for (name, expect) in cases {
+            assert_eq!(nearest(name, names.into_iter()), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn lists_are_short() {
+        assert_eq!(list([].into_iter()), "none");
+        assert_eq!(list(["a", "b", "c"].into_iter()), "`a`, `b` and `c`");
+        assert!(list(["a"; 1000].into_iter()).ends_with("and others"));
+    }
+}

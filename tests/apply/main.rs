@@ -1,0 +1,12 @@
+//! What `spb apply` promises, tested from outside: the binary, a real repository, real processes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cache;
+mod cache_damage;
+mod cache_keys;
+mod cache_law;
+mod conditions;
+mod merges;
+mod processes;
