@@ -27,6 +27,8 @@ mod plain;
 pub mod repo;
 mod settings;
 pub mod slot;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 mod untracked;
 mod walk;
