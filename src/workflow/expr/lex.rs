@@ -48,8 +48,10 @@ pub struct Prepared {
 impl Prepared {
     /// The place in the author's text of a place in `text`.
     pub fn original(&self, range: Range<usize>) -> Range<usize> {
+        let start = self.text.floor_char_boundary(range.start);
+        let end = self.text.ceil_char_boundary(range.end.max(start));
         let back = |at: usize| at - self.inserted.iter().take_while(|inserted| **inserted < at).count();
-        back(range.start)..back(range.end)
+        back(start)..back(end)
     }
 }
 
