@@ -41,7 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("blake3", &["digest", "store"]),
     ("aho_corasick", &["executor"]),
     ("base64", &["executor"]),
-    ("rustix", &["disk", "process", "host", "executor"]),
+    ("rustix", &["disk", "process", "host", "executor", "git"]),
 ];
 
 /// Longest file, lines.
