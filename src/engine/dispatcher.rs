@@ -136,6 +136,7 @@ impl Dispatcher {
     }
 
     async fn work(mut self) -> Report {
+        host::orphans::adopt();
         let mut signals = Signals::listen();
         let mut store_failed = None;
         self.inputs.push_back(Input::Begin);

@@ -344,5 +344,7 @@ pub fn seen(finished: &NodeFinished) -> Ended {
         outcome: finished.outcome,
         result: Arc::new(finished.result.clone().unwrap_or_else(NodeResult::default)),
         duration_ms: finished.duration_ms.max(finished.saved_ms),
+        // Only a hit by content is recorded with its quick key: its change was moved to this base.
+        is_new: finished.outcome == Outcome::Succeeded || finished.quick_key.is_some(),
     }
 }

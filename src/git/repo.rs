@@ -31,18 +31,12 @@ pub enum Expect {
 }
 
 impl Repo {
-    /// Opens the objects and refs only: what lies uncommitted in a checkout, such as attributes, decides nothing.
-    ///
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &RepoPath) -> Result<Self, GitError> {
         let none: [&Path; 0] = [];
-        let raw = Repository::open_ext(
-            &path.git_dir,
-            RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE,
-            none,
-        )
-        .map_err(GitError::library(format!("open the repository `{}`", path.git_dir.display())))?;
+        let raw = Repository::open_ext(&path.git_dir, RepositoryOpenFlags::NO_SEARCH, none)
+            .map_err(GitError::library(format!("open the repository `{}`", path.git_dir.display())))?;
         Ok(Self { raw, path: path.clone() })
     }
 

@@ -72,7 +72,7 @@ fn flipped_bytes_of_the_index_never_change_a_result_and_are_mended() {
     let (world, files) = prepared();
     let whole = settled_index(&world);
     for page in 0..whole.len() / 4096 {
-        for offset in [0, 8, 100, 2048, 4000] {
+        for offset in [0, 100, 2048] {
             let mut damaged = whole.clone();
             for byte in &mut damaged[page * 4096 + offset..][..16] {
                 *byte ^= 0x55;

@@ -10,3 +10,5 @@ mod cache_law;
 mod conditions;
 mod merges;
 mod processes;
+mod repositories;
+mod results;

@@ -53,6 +53,8 @@ impl World {
         }
         let world = Self { _temporary: temporary, repo: root.join("repo"), root };
         world.git(&["init", "-q", "-b", "main"]);
+        world.git(&["config", "user.name", "Tester"]);
+        world.git(&["config", "user.email", "tester@example.org"]);
         world
     }
 
