@@ -50,7 +50,9 @@ impl Repo {
     pub fn checked_out_at(&self, branch: &str) -> Result<Option<PathBuf>, GitError> {
         let full = format!("refs/heads/{}", branch.strip_prefix("refs/heads/").unwrap_or(branch));
         let common = &self.path().common_dir;
-        if !self.raw.is_bare() && holds(common, &full) {
+        let has_main_checkout =
+            !self.raw.config().is_ok_and(|config| config.get_bool("core.bare") == Ok(true));
+        if has_main_checkout && holds(common, &full) {
             return Ok(common.parent().map(Path::to_owned));
         }
         let Ok(entries) = std::fs::read_dir(common.join("worktrees")) else { return Ok(None) };

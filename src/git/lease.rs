@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::capture::Taken;
 use super::index::Stat;
 use super::settings::{Driver, Settings};
 use super::slot::{Inner, Mark, Numbers, Place};
@@ -84,16 +85,7 @@ impl Pool {
             slot,
             _lock: lock,
         };
-        match lease.bring(mark.as_ref()) {
-            Ok(()) => {}
-            Err(GitError::Disk(_) | GitError::Command { .. }) => {
-                // Something that a node left stands in the way: begin again with nothing.
-                files::clear(&lease.slot.path)?;
-                worktree::forget(&pool.repo, &lease.admin_name())?;
-                lease.bring(None)?;
-            }
-            Err(other) => return Err(other),
-        }
+        lease.bring_or_rebuild(mark.as_ref())?;
         Ok(lease)
     }
 }
@@ -112,7 +104,8 @@ impl Lease {
         self.commit
     }
 
-    /// Reads back what the node left. Nothing of the node may run any more.
+    /// Reads back what the node left. Nothing of the node may run any more, and nothing may run in the slot afterwards
+    /// but after [`Lease::reset`]: if the lease is finished next, the slot is taken to be as it was read.
     ///
     /// # Errors
     /// When the node removed its whole slot, a file cannot be read, or a filter fails.
@@ -123,15 +116,9 @@ impl Lease {
         files::open_up(&self.slot.path);
         let head = self.head();
         let mut known = self.known.take();
-        let slot = self.workspace()?;
-        let taken = match &mut known {
-            Some(known) => capture::capture(&slot, known, self.tree, self.index)?,
-            None => {
-                worktree::ensure(&self.pool.repo, &self.slot.path, &self.admin_name(), self.commit)?;
-                plain::capture(&slot, self.commit)?
-            }
-        };
+        let taken = self.take(known.as_mut());
         self.known = known;
+        let taken = taken?;
         self.tree = taken.tree;
         Ok(Captured { tree: taken.tree, head, skipped: taken.skipped })
     }
@@ -144,7 +131,10 @@ impl Lease {
         if let Some(repo) = &self.repo {
             self.tree = repo.tree_of(self.commit)?;
         }
-        self.bring(None)
+        if let Some(known) = &mut self.known {
+            known.disk = Disk::Unknown;
+        }
+        self.bring_or_rebuild(None)
     }
 
     /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs.
@@ -158,6 +148,29 @@ impl Lease {
             self.pool.remember(&self.slot, written, known);
         }
         self.slot.mark_dirty(None)
+    }
+
+    fn take(&self, known: Option<&mut Known>) -> Result<Taken, GitError> {
+        let slot = self.workspace()?;
+        match known {
+            Some(known) => capture::capture(&slot, known, self.tree, self.index),
+            None => {
+                worktree::ensure(&self.pool.repo, &self.slot.path, &self.admin_name(), self.commit)?;
+                plain::capture(&slot, self.commit)
+            }
+        }
+    }
+
+    fn bring_or_rebuild(&mut self, mark: Option<&Mark>) -> Result<(), GitError> {
+        match self.bring(mark) {
+            Err(GitError::Disk(_) | GitError::Command { .. }) => {
+                // Something that a node left stands in the way: begin again with nothing.
+                files::clear(&self.slot.path)?;
+                worktree::forget(&self.pool.repo, &self.admin_name())?;
+                self.bring(None)
+            }
+            other => other,
+        }
     }
 
     fn bring(&mut self, mark: Option<&Mark>) -> Result<(), GitError> {

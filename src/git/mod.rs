@@ -15,6 +15,7 @@ mod edit;
 mod error;
 mod files;
 mod filters;
+mod globs;
 mod id;
 mod ignore;
 mod index;
