@@ -57,7 +57,18 @@ fn bad_files_have_exactly_these_problems() {
         }
         let expect = std::fs::read_to_string(&kept).unwrap_or_default();
         if found != expect {
-            write!(wrong, "{}\n--- expected\n{expect}\n--- found\n{found}\n", path.display()).unwrap();
+            let line =
+                found.lines().zip(expect.lines()).take_while(|(found, expect)| found == expect).count();
+            let at = |text: &str| text.lines().nth(line).unwrap_or("the end").to_owned();
+            writeln!(
+                wrong,
+                "{} line {}: expected\n{}\nfound\n{}\n",
+                kept.display(),
+                line + 1,
+                at(&expect),
+                at(&found)
+            )
+            .unwrap();
         }
     }
     assert!(wrong.is_empty(), "{wrong}\nUPDATE_CASES=1 accepts what was found");
@@ -74,5 +85,191 @@ fn assert_consistent(loaded: &Loaded) {
         for (span, _) in &problem.labels {
             assert!(text.get(span.start..span.end).is_some(), "{problem:?} points outside the text");
         }
+    }
+}
+
+fn nodes(count: usize, node: impl Fn(usize) -> String) -> String {
+    let mut text = String::from("version: 1\nnodes:\n");
+    for index in 0..count {
+        writeln!(text, "  n{index}: {}", node(index)).unwrap();
+    }
+    text
+}
+
+#[test]
+fn a_hundred_thousand_nodes_in_one_chain_are_loaded() {
+    // The last node comes first, so that nothing is known yet when it is named.
+    let chain = |index: usize| match index {
+        99_999 => "{ run: \"true\" }".to_owned(),
+        _ => format!("{{ needs: [n{}], run: \"true\" }}", index + 1),
+    };
+    let workflow = of(format!("{}stages: [a, b]\n", nodes(100_000, chain))).workflow.unwrap();
+    assert_eq!(workflow.nodes.len(), 100_000);
+    assert_eq!(workflow.nodes["n0"].needs[0].node, "n1");
+}
+
+#[test]
+fn wide_graphs_with_expressions_are_loaded() {
+    let mut text =
+        nodes(5_000, |index| format!("{{ run: \"true\", env: {{ A: \"${{{{ run.id }}}}-{index}\" }} }}"));
+    let all: Vec<String> = (0..5_000).map(|index| format!("n{index}")).collect();
+    writeln!(text, "  join:\n    run: make\n    needs: [{}]", all.join(", ")).unwrap();
+    writeln!(text, "    env: {{ A: \"${{{{ needs.n4999.status }}}}\" }}").unwrap();
+    let loaded = of(text);
+    assert_eq!(codes(&loaded), [""; 0]);
+    assert_eq!(loaded.workflow.unwrap().nodes["join"].needs.len(), 5_000);
+}
+
+#[test]
+fn thousands_of_mistakes_end_in_a_short_report() {
+    let loaded = of(nodes(10_000, |index| format!("{{ run: make, needs: [x{index}], nedds: [] }}")));
+    assert_consistent(&loaded);
+    assert_eq!(loaded.problems.list.len(), 501);
+    assert!(loaded.problems.list.iter().any(|problem| problem.message == "and 19500 more problems"));
+    assert!(rendered(&loaded).len() < 1 << 20);
+}
+
+#[test]
+fn texts_that_would_explode_are_refused() {
+    let many = |text: &str| text.repeat(100_000);
+    let bomb: String =
+        (1..40).map(|index| format!("a{index}: &a{index} [*a{0}, *a{0}]\n", index - 1)).collect();
+    let merged: String = (1..40)
+        .map(|index| format!("a{index}: &a{index} {{ <<: [*a{0}, *a{0}], k{index}: [*a{0}] }}\n", index - 1))
+        .collect();
+    let cases = [
+        ("flow lists", many("["), "spb::yaml::too_deep"),
+        ("flow maps", many("{a: "), "spb::yaml::too_deep"),
+        ("block lists", many("- "), "spb::yaml::too_deep"),
+        (
+            "block maps",
+            (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+            "spb::yaml::too_deep",
+        ),
+        ("explicit keys", many("? "), "spb::yaml::too_deep"),
+        ("closed lists", format!("{}{}", many("["), many("]")), "spb::yaml::too_deep"),
+        ("aliases of aliases", format!("a0: &a0 x\n{bomb}"), "spb::yaml::too_many_aliases"),
+        ("merged aliases", format!("a0: &a0 {{}}\n{merged}"), "spb::yaml::too_many_aliases"),
+    ];
+    for (name, text, code) in cases {
+        let loaded = of(text);
+        assert_eq!(codes(&loaded), [code], "{name}");
+        assert_consistent(&loaded);
+        assert!(rendered(&loaded).len() < 10_000, "{name}");
+    }
+}
+
+#[test]
+fn nesting_up_to_the_limit_is_plain_data() {
+    let deep = format!("{}x{}", "[".repeat(90), "]".repeat(90));
+    let text = format!(
+        "version: 1\ninputs: {{ a: {{ type: array, default: {deep} }} }}\nnodes: {{ n: {{ run: make }} }}\n"
+    );
+    assert!(of(text).workflow.is_some());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_named() {
+    let text = "version: 1\nnodes: { a: { run: make } }\n";
+    let utf16 = |bytes: fn(u16) -> [u8; 2], mark: bool| -> Vec<u8> {
+        let mark = mark.then_some(0xfeff);
+        mark.into_iter().chain(text.encode_utf16()).flat_map(bytes).collect()
+    };
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        ("utf-16le with mark", utf16(u16::to_le_bytes, true), "spb::file::utf16"),
+        ("utf-16be with mark", utf16(u16::to_be_bytes, true), "spb::file::utf16"),
+        ("utf-16le", utf16(u16::to_le_bytes, false), "spb::file::utf16"),
+        ("utf-16be", utf16(u16::to_be_bytes, false), "spb::file::utf16"),
+        ("nul", text.replace("make", "ma\0ke").into(), "spb::file::nul"),
+        (
+            "latin-1",
+            text.replace("make", "caf\u{1}").replace('\u{1}', "\u{e9}").chars().map(|c| c as u8).collect(),
+            "spb::file::encoding",
+        ),
+        ("cut character", [text.as_bytes(), b"# \xe2\x82"].concat(), "spb::file::encoding"),
+        ("elf", b"\x7fELF\x02\x01\x01\0\0\0\0\0\xff\xfe".to_vec(), "spb::file::encoding"),
+    ];
+    for (name, bytes, code) in cases {
+        let loaded = of(bytes);
+        assert_eq!(codes(&loaded), [code], "{name}");
+        assert_consistent(&loaded);
+        assert!(rendered(&loaded).contains("made.yaml"), "{name}");
+    }
+}
+
+#[test]
+fn ids_of_any_length_are_refused_in_a_few_words() {
+    let id = "x".repeat(5_000);
+    let loaded = of(format!("version: 1\nnodes:\n  {id}: {{ run: make, needs: [{id}x], {id}: 1 }}\n"));
+    assert_eq!(codes(&loaded), ["spb::name::invalid", "spb::needs::unknown", "spb::key::unknown"]);
+    assert!(rendered(&loaded).len() < 5_000, "{}", rendered(&loaded));
+    let line = format!("version: 1\nnodes: {{ a: {{ run: \"{}\", nedds: [] }} }}\n", "x".repeat(10 << 20));
+    assert!(rendered(&of(line)).len() < 2_000);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn what_is_no_file_is_an_error_with_its_path() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    let large = std::fs::File::create(path("large")).unwrap();
+    large.set_len(17 << 20).unwrap();
+    let cases = [
+        ("missing", "No such file"),
+        ("pipe", "a pipe, socket or device"),
+        (".", "a directory"),
+        ("large", "16 MiB"),
+    ];
+    for (name, words) in cases {
+        let error: ReadError = read(&path(name)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(words) && text.contains(&*path(name).to_string_lossy()), "{text}");
+    }
+}
+
+/// Files to start from, so that a change leads somewhere.
+fn seeds() -> Vec<String> {
+    cases("good").iter().chain(&cases("bad")).map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// Pieces that have a meaning in YAML or in expressions.
+const PIECES: [&str; 34] = [
+    ": ", "- ", "\n", "  ", "\t", "{", "}", "[", "]", ",", "\"", "'", "&a ", "*a", "<<: *a", "!x ", "|\n",
+    ">-\n", "#", "---\n", "${{ ", " }}", "inputs.", "needs.", "\0", "\u{feff}", "\r\n", "é", "😀", "~", "%",
+    "@", "`", "1.0",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_breaks_the_loader(seed in any::<prop::sample::Index>(), edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..4, any::<prop::sample::Index>()), 1..12)) {
+        let seeds = seeds();
+        let mut text: Vec<char> = seed.get(&seeds).chars().collect();
+        for (place, kind, piece) in edits {
+            let at = place.index(text.len() + 1);
+            match kind {
+                0 => drop(text.splice(at..at, piece.get(&PIECES).chars())),
+                1 => drop(text.drain(at..(at + 1 + piece.index(20)).min(text.len()).max(at))),
+                2 => text.truncate(at),
+                _ => {
+                    let copy = text[at..(at + piece.index(200)).min(text.len()).max(at)].to_vec();
+                    text.splice(at..at, copy);
+                }
+            }
+        }
+        let loaded = of(text.into_iter().collect::<String>());
+        assert_consistent(&loaded);
+        prop_assert_eq!(rendered(&loaded).is_empty(), loaded.problems.list.is_empty());
+        prop_assert_eq!(show::to_json(&loaded.problems).as_array().map(Vec::len), Some(loaded.problems.list.len()));
+    }
+
+    #[test]
+    fn no_bytes_break_the_loader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let loaded = of(bytes);
+        assert_consistent(&loaded);
+        rendered(&loaded);
     }
 }

@@ -1,5 +1,6 @@
 //! `spb resume`: carries on with a run that stopped.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::apply::{Jobs, Show, carry_out};
@@ -59,8 +60,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
         RunState::Interrupted | RunState::Failed | RunState::Cancelled => {}
     }
+    let started_with = view.started.jobs;
     let request = request(&store, view)?;
-    let jobs = args.jobs;
+    let jobs = args.jobs.or_else(|| NonZeroUsize::new(started_with).map(Jobs::Number));
     carry_out(context, repository, vec![request], jobs, &args.show, args.quiet)
 }
 
@@ -112,7 +114,9 @@ fn request(store: &Store, view: RunView) -> Result<Request, Failure> {
 
 /// A resumed run goes on with the graph it began with; a file that changed since is said, never silently used.
 fn tell_of_changes(file: &str, bytes: &[u8]) {
-    if std::fs::read(file).is_ok_and(|now| now != bytes) {
+    // What is no plain file any more (a pipe would wait for a writer) cannot be compared.
+    let is_file = std::fs::metadata(file).is_ok_and(|meta| meta.is_file());
+    if is_file && std::fs::read(file).is_ok_and(|now| now != bytes) {
         out::note(&format!(
             "`{file}` has changed since this run began; the run goes on with the workflow as it was. \
              To run the new one: `spb apply {file}`"

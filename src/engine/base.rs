@@ -23,6 +23,7 @@ pub fn merged(
     }
     let merged = merge::merge_heads(repo, base, heads)?;
     if let Merged::Clean(commit) = &merged {
+        recorder.wrote_objects();
         recorder.index(Index::Merge { key: key(base, heads), result: commit.to_string() });
     }
     Ok(merged)

@@ -200,7 +200,7 @@ fn compile(glob: &str) -> Result<GlobSet, String> {
 }
 
 /// Whether no link on the way to a path leads out of the workspace.
-fn is_reached_inside(workspace: &Path, relative: &Path) -> bool {
+pub fn is_reached_inside(workspace: &Path, relative: &Path) -> bool {
     let full = workspace.join(relative);
     let parent = if relative.as_os_str().is_empty() { Some(&*full) } else { full.parent() };
     match (parent.map(Path::canonicalize), workspace.canonicalize()) {

@@ -128,10 +128,15 @@ impl Dispatcher {
             .enable_all()
             .build()
             .map_err(EngineError::Runtime)?;
-        Ok(runtime.block_on(self.work()))
+        // As a task of its own it is woken on the worker that ends a unit: one thread switch less for each node.
+        match runtime.block_on(async { tokio::spawn(self.work()).await }) {
+            Ok(report) => Ok(report),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
 
     async fn work(mut self) -> Report {
+        host::orphans::adopt();
         let mut signals = Signals::listen();
         let mut store_failed = None;
         self.inputs.push_back(Input::Begin);
@@ -169,6 +174,10 @@ impl Dispatcher {
 
     /// Feeds the scheduler until it has nothing more to say.
     fn carry_out(&mut self) {
+        if self.inputs.is_empty() {
+            return;
+        }
+        self.look(Cache::look_once);
         while let Some(input) = self.inputs.pop_front() {
             for command in self.scheduler.handle(input) {
                 match command {
@@ -177,6 +186,13 @@ impl Dispatcher {
                     Command::Cancel(node) => self.cancel(node),
                 }
             }
+        }
+        self.look(Cache::look_again);
+    }
+
+    fn look(&self, how: fn(&Cache)) {
+        if let Some(cache) = &self.cache {
+            how(cache);
         }
     }
 

@@ -46,6 +46,7 @@ pub fn checkpoint_ref(run: &str, stage: &str) -> String {
 pub fn frontier(run: &RunContext, nodes: &[Option<Ended>], stage: usize) -> Vec<String> {
     let counts = |position: usize| {
         run.plan.node(position).stage <= stage
+            && run.plan.instances[position].role == Role::Run
             && nodes[position].as_ref().is_some_and(|ended| ended.outcome.is_success())
     };
     let mut is_built_on = vec![false; nodes.len()];
@@ -78,6 +79,7 @@ pub fn checkpoint(
         let merged = merge(shared, &repo, context, heads)?;
         if let Merged::Clean(commit) = &merged {
             let name = checkpoint_ref(context.id.as_str(), &context.plan.workflow.stages[stage]);
+            shared.recorder.sync_objects()?;
             repo.set_ref(&name, *commit, Expect::Any, "spb: checkpoint")?;
         }
         Ok(merged)
@@ -158,10 +160,11 @@ fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Ob
     let made: Vec<CommitId> = nodes
         .iter()
         .flatten()
-        .filter(|ended| ended.outcome == Outcome::Succeeded)
+        .filter(|ended| ended.is_new && ended.outcome.is_success())
         .filter_map(|ended| ended.result.commit.as_ref()?.parse().ok())
         .collect();
-    if heads.is_empty() && made.is_empty() {
+    if made.is_empty() {
+        // Everything comes from the cache, whose own ref keeps it.
         return Ok(Objects::None);
     }
     let repo = Repo::open(&shared.repo)?;
@@ -171,16 +174,17 @@ fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Ob
     let name = format!("refs/spb/runs/{}", run.id);
     let holder =
         repo.commit(run.base_tree, &all, "spb: keeps the results of a run", Stamp::Like(run.base))?;
+    shared.recorder.wrote_objects();
+    shared.recorder.sync_objects()?;
     repo.set_ref(&name, holder, Expect::Any, "spb: keep")?;
-    if made.is_empty() {
-        return Ok(Objects::Written);
-    }
     // Other spb processes add to it as well: try again on what they left.
     for _ in 0..100 {
         let before = repo.read_ref(CACHE_REF)?;
         let parents: Vec<CommitId> = before.into_iter().chain([holder]).collect();
         let next =
             repo.commit(run.base_tree, &parents, "spb: keeps cached results", Stamp::Like(run.base))?;
+        shared.recorder.wrote_objects();
+        shared.recorder.sync_objects()?;
         let expect = before.map_or(Expect::Absent, Expect::Is);
         match repo.set_ref(CACHE_REF, next, expect, "spb: keep") {
             Err(GitError::RefMoved { .. }) => {}
@@ -235,14 +239,13 @@ fn result(
 
 fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
     let from = &run.plan.workflow.result.from;
-    let positions: Vec<usize> = if from.is_empty() {
-        run.plan.leaves.clone()
-    } else {
-        let named = from.iter().filter_map(|name| run.plan.workflow.nodes.get_index_of(&name.node));
-        named.flat_map(|node| run.plan.instances_of(node)).collect()
-    };
-    let ended = positions
-        .into_iter()
+    if from.is_empty() {
+        // Not just the leaves: one that was skipped, or failed and may, does not take away what it needed.
+        return frontier(run, nodes, usize::MAX);
+    }
+    let named = from.iter().filter_map(|name| run.plan.workflow.nodes.get_index_of(&name.node));
+    let ended = named
+        .flat_map(|node| run.plan.instances_of(node))
         .filter(|&position| run.plan.instances[position].role == Role::Run)
         .filter_map(|position| nodes[position].as_ref())
         .filter(|ended| ended.outcome.is_success());
@@ -275,6 +278,7 @@ fn squashed(shared: &Shared, repo: &Repo, run: &RunContext, merged: CommitId) ->
         }
     }
     let commit = repo.commit(tree, &[run.base], &message, Stamp::Now).map_err(text)?;
+    shared.recorder.wrote_objects();
     shared.recorder.index(Index::Merge { key, result: commit.to_string() });
     Ok(commit)
 }
@@ -308,6 +312,7 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
             return Err(format!("branch `{}` holds other work; {type_this}", run.branch));
         }
     }
+    shared.recorder.sync_objects().map_err(|error| text(&error))?;
     let expect = before.map_or(Expect::Absent, Expect::Is);
     let reason = format!("spb: run {}", run.id);
     repo.set_ref(&name, commit, expect, &reason).map_err(|error| format!("{error}; {type_this}"))?;
@@ -326,7 +331,10 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
 /// Moves the user's checkout forward when that is safe; otherwise says what to type.
 fn into_checkout(repo: &Repo, run: &RunContext, commit: CommitId) -> String {
     match repo.fast_forward_checkout(commit) {
-        Ok(()) => "the checkout was moved forward to the result".to_owned(),
+        Ok(()) => format!(
+            "the checkout was moved forward to the result; to go back: `git reset --keep {}`",
+            run.base.short()
+        ),
         Err(error) => format!("the checkout was left alone: {error}; to merge: `git merge {}`", run.branch),
     }
 }

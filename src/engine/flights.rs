@@ -64,12 +64,12 @@ mod tests {
         assert_eq!(flights.board(a, 2), Boarding::Waits);
         assert_eq!(flights.board(b, 3), Boarding::Flies);
         assert_eq!(flights.board(a, 4), Boarding::Waits);
-        assert_eq!(flights.landed(3, true), []);
+        assert_eq!(flights.landed(3, true), [0_usize; 0]);
         assert_eq!(flights.landed(1, false), [2, 4]);
         assert!(flights.has_made(b) && !flights.has_made(a));
         assert_eq!(flights.board(a, 2), Boarding::Flies);
-        assert_eq!(flights.landed(2, true), []);
-        assert_eq!(flights.landed(5, true), []);
+        assert_eq!(flights.landed(2, true), [0_usize; 0]);
+        assert_eq!(flights.landed(5, true), [0_usize; 0]);
         assert!(flights.has_made(a));
     }
 }

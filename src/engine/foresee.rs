@@ -45,6 +45,7 @@ pub fn foresee(shared: &Shared, number: usize) -> Result<Vec<Foreseen>, EngineEr
         tools: tools::outputs(shared),
         ended: vec![None; run.first + run.plan.instances.len()],
         seen: vec![None; run.plan.instances.len()],
+        moves: vec![false; run.plan.instances.len()],
     };
     for &instance in &run.plan.order {
         let foreseen = ahead.one(instance);
@@ -62,15 +63,18 @@ struct Ahead<'a> {
     tools: std::collections::HashMap<String, String>,
     ended: Vec<Option<Ended>>,
     seen: Vec<Option<Foreseen>>,
+    /// Cached with a change that would have to be moved to another base first: what starts from it is not known.
+    moves: Vec<bool>,
 }
 
 impl Ahead<'_> {
     fn one(&mut self, instance: usize) -> Foreseen {
         let planned = &self.run.plan.instances[instance];
         let before = planned.needed().chain(planned.after.iter().copied());
-        let open = before
-            .into_iter()
-            .find(|&need| matches!(self.seen[need], Some(Foreseen::Runs { .. } | Foreseen::Depends { .. })));
+        let open = before.into_iter().find(|&need| {
+            self.moves[need]
+                || matches!(self.seen[need], Some(Foreseen::Runs { .. } | Foreseen::Depends { .. }))
+        });
         if let Some(need) = open {
             return Foreseen::Depends { on: self.run.plan.instances[need].id.clone() };
         }
@@ -157,6 +161,10 @@ impl Ahead<'_> {
         match found {
             Err(error) => Foreseen::Fails { why: error.to_string() },
             Ok((Found::Hit { entry, .. }, _, _, key)) => {
+                let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
+                self.moves[instance] = commit.is_some_and(|commit| {
+                    self.repo.parents(commit).is_ok_and(|parents| parents.first() != Some(&base))
+                });
                 self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, Some(quick_key))))
             }
             Ok((Found::Miss { reason: Some(reason), .. }, ..)) => self.miss(instance, reason.to_owned()),
@@ -182,8 +190,12 @@ impl Ahead<'_> {
     }
 
     fn end(&mut self, instance: usize, outcome: Outcome, foreseen: Foreseen) -> Foreseen {
-        self.ended[self.run.first + instance] =
-            Some(Ended { outcome, result: lookup::passed_through(Vec::new()), duration_ms: 0 });
+        self.ended[self.run.first + instance] = Some(Ended {
+            outcome,
+            result: lookup::passed_through(Vec::new()),
+            duration_ms: 0,
+            is_new: false,
+        });
         foreseen
     }
 }

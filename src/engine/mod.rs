@@ -101,6 +101,8 @@ pub struct Ended {
     pub outcome: Outcome,
     pub result: Arc<NodeResult>,
     pub duration_ms: u64,
+    /// Its commit, if any, was made by this run: nothing older keeps it.
+    pub is_new: bool,
 }
 
 /// What the key of a node covers, once its expressions have values.

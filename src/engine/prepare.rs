@@ -147,6 +147,10 @@ fn contract(node: &Node, manifest: &mut Manifest) {
     if let Some(writes) = &node.writes {
         manifest.add("declaration of writes", writes.join("\0"));
     }
+    if let Some(between) = &node.retry.between {
+        // It works in the node's workspace: what it leaves may be part of the result.
+        manifest.add("script between attempts", between);
+    }
     if let Some(reads) = &node.reads {
         manifest.add("declaration of reads", reads.join("\0"));
     }

@@ -11,7 +11,9 @@ use crate::workflow::model::Node;
 pub fn outputs(shared: &Shared) -> HashMap<String, String> {
     let mut outputs = HashMap::new();
     for run in &shared.runs {
-        for node in run.plan.workflow.nodes.values() {
+        let selected: std::collections::BTreeSet<usize> =
+            run.plan.instances.iter().map(|instance| instance.node).collect();
+        for node in selected.into_iter().map(|node| &run.plan.workflow.nodes[node]) {
             for command in &node.cache.tools {
                 if !outputs.contains_key(command) {
                     outputs.insert(command.clone(), output(shared, command));

@@ -4,7 +4,6 @@
 mod attempt;
 mod leave;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +66,8 @@ struct Ready {
     right: Option<Right>,
     manifest: StoredManifest,
     why: String,
-    restored: Vec<PathBuf>,
+    /// Artifacts of its needs that were put in, relative to the workspace.
+    restored: Vec<String>,
 }
 
 /// A unit that ends before its process would start.
@@ -197,10 +197,16 @@ fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
         collect::clear_promises(job.node(), &workspace, is_tracked);
     }
     for artifact in job.given.iter().filter(|artifact| !is_tracked(&artifact.path)) {
+        if job.node().workspace == Kind::Repo && workspace.join(&artifact.path).exists() {
+            return Err(format!(
+                "the artifact `{}` would replace a file of the checkout; remove it there, or use a worktree",
+                artifact.path
+            ));
+        }
         artifacts::restore(&job.shared.store, &workspace, artifact).map_err(|error| error.to_string())?;
         // In the user's own checkout nothing is taken away again.
         if is_leased {
-            ready.restored.push(workspace.join(&artifact.path));
+            ready.restored.push(artifact.path.clone());
         }
     }
     Ok(())
@@ -338,5 +344,7 @@ pub fn seen(finished: &NodeFinished) -> Ended {
         outcome: finished.outcome,
         result: Arc::new(finished.result.clone().unwrap_or_else(NodeResult::default)),
         duration_ms: finished.duration_ms.max(finished.saved_ms),
+        // Only a hit by content is recorded with its quick key: its change was moved to this base.
+        is_new: finished.outcome == Outcome::Succeeded || finished.quick_key.is_some(),
     }
 }

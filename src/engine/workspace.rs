@@ -47,6 +47,8 @@ pub struct Room {
     pub out: PathBuf,
     pub output: PathBuf,
     pub stdout: PathBuf,
+    /// Something of its node may still run: it is not used again.
+    pub is_doubtful: bool,
 }
 
 /// Hands out rooms under one directory of this process: `<rooms>/<N>/`. Beside it lie `<N>.lock`, held through the kernel
@@ -102,6 +104,7 @@ impl Rooms {
             output: root.join("output"),
             stdout: root.join("stdout"),
             root,
+            is_doubtful: false,
         };
         disk::create_directory(&room.work)?;
         disk::create_directory(&room.out)?;
@@ -125,9 +128,11 @@ impl Rooms {
         Ok(free.own.as_ref().map(|(directory, _)| &**directory).expect("it was made just now"))
     }
 
-    /// Takes a room back. One that cannot be emptied is left for the end and not used again.
+    /// Takes a room back. One that is doubtful or cannot be emptied is not used again.
     pub fn give_back(&self, room: Room) {
-        if room.clear().is_ok() {
+        if room.is_doubtful {
+            disk::remove(&room.root).ok();
+        } else if room.clear().is_ok() {
             self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).rooms.push(room);
         }
     }

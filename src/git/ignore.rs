@@ -179,7 +179,12 @@ fn parent(path: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::git::testing;
 
     #[test]
     fn lines_mean_what_git_says() {
@@ -202,6 +207,69 @@ mod tests {
         for (text, path, is_directory, expect) in cases {
             let found = Rules::parse(text.as_bytes()).verdict(path.as_bytes(), is_directory);
             assert_eq!(found, expect, "{text:?} {path}");
+        }
+    }
+
+    /// Lines over a small alphabet, so that they often speak of the paths.
+    fn lines() -> impl Strategy<Value = String> {
+        let atom = prop::sample::select(vec![
+            "a",
+            "b",
+            "a",
+            "/",
+            "*",
+            "**",
+            "?",
+            "[ab]",
+            "[!a]",
+            "[]-a]",
+            "\\",
+            "\\a",
+            " ",
+            "c.o",
+            "*.o",
+            "[[:alpha:]]",
+        ]);
+        let pattern = prop::collection::vec(atom, 1..6).prop_map(|atoms| atoms.concat());
+        let line = (
+            prop::sample::select(vec!["", "", "!", "/", "#", "\\!"]),
+            pattern,
+            prop::sample::select(vec!["", "", "/", " ", "\r"]),
+        );
+        prop::collection::vec(
+            line.prop_map(|(before, pattern, after)| format!("{before}{pattern}{after}")),
+            0..4,
+        )
+        .prop_map(|lines| lines.join("\n"))
+    }
+
+    const PATHS: [&str; 14] = [
+        "a", "b/a", "b/b", "c.o", "b/c.o", "d/a/b", "d/a/a/b", "d/b", "d/aa", "e/!a", "e/#a", "e/a b", "e/]",
+        "f/-/a/b",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_ignored_is_what_git_ignores(
+            root in lines(), deep in lines(), exclude in lines(), in_d in any::<bool>(),
+        ) {
+            let repository = testing::repository();
+            let path = repository.path();
+            for name in PATHS {
+                testing::write(&path.join(name), b"");
+            }
+            testing::write(&path.join(".gitignore"), root.as_bytes());
+            testing::write(&path.join(if in_d { "d/.gitignore" } else { "b/.gitignore" }), deep.as_bytes());
+            testing::write(&path.join(".git/info/exclude"), exclude.as_bytes());
+            let mut ignore = Ignore::new(path, Arc::new([Rules::parse(exclude.as_bytes())]));
+            let listed = testing::git(path, &["ls-files", "-o", "-z", "--exclude-standard"]);
+            let listed: BTreeSet<&[u8]> = listed.split(|byte| *byte == 0).collect();
+            for name in PATHS {
+                let expect = !listed.contains(name.as_bytes());
+                prop_assert_eq!(ignore.is_ignored(name.as_bytes(), false), expect, "{}", name);
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Merges in memory: no work tree, no index file, no process. Knows nothing of the nodes whose results it merges.
+//! Merges in memory: no work tree, no index file, and no process unless something conflicts. Knows nothing of the nodes
+//! whose results it merges.
 
-use super::{CommitId, GitError, Repo, Stamp, TreeId};
+use super::merge_tree::{MergedTree, merge_trees};
+use super::{CommitId, GitError, Repo, RepoPath, Stamp, TreeId, command};
 
 /// What a merge gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub enum Merged {
 }
 
 /// A merged tree, or the paths in conflict.
-pub(in crate::git) enum MergedTree {
+enum Outcome {
     Clean(TreeId),
     Conflict(Vec<String>),
 }
@@ -38,10 +40,10 @@ pub fn merge_heads(repo: &Repo, base: CommitId, heads: &[CommitId]) -> Result<Me
             continue;
         }
         match merge_pair(repo, merged, head)? {
-            MergedTree::Clean(tree) => {
+            Outcome::Clean(tree) => {
                 merged = repo.commit(tree, &[merged, head], MESSAGE, Stamp::Like(base))?;
             }
-            MergedTree::Conflict(files) => {
+            Outcome::Conflict(files) => {
                 let first = culprit(repo, base, &heads[..position], head, &files)?;
                 return Ok(Merged::Conflict { first, second: head, files });
             }
@@ -63,12 +65,18 @@ pub fn transplant(repo: &Repo, change: CommitId, onto: CommitId) -> Result<Merge
         Some(parent) => repo.tree_of(*parent)?,
         None => empty_tree(repo)?,
     };
-    match merge_trees(repo, before, repo.tree_of(onto)?, repo.tree_of(change)?)? {
-        MergedTree::Clean(tree) => {
+    let (ours, theirs) = (repo.tree_of(onto)?, repo.tree_of(change)?);
+    let merged = merge_trees(repo, Some(before), ours, theirs)?;
+    let by_git = || match parents.first() {
+        Some(parent) => by_git(repo, Some(*parent), onto, change),
+        None => Ok(None),
+    };
+    match settle(merged, by_git, || by_library_with_base(repo, before, ours, theirs))? {
+        Outcome::Clean(tree) => {
             let message = repo.message(change)?;
             Ok(Merged::Clean(repo.commit(tree, &[onto], &message, Stamp::Like(change))?))
         }
-        MergedTree::Conflict(files) => Ok(Merged::Conflict { first: onto, second: change, files }),
+        Outcome::Conflict(files) => Ok(Merged::Conflict { first: onto, second: change, files }),
     }
 }
 
@@ -79,44 +87,96 @@ fn empty_tree(repo: &Repo) -> Result<TreeId, GitError> {
 }
 
 /// Merges two commits that both have something of their own.
-fn merge_pair(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<MergedTree, GitError> {
+fn merge_pair(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, GitError> {
     let bases = match repo.raw.merge_bases(ours.0, theirs.0) {
         Ok(bases) => bases.iter().copied().map(CommitId).collect(),
         Err(error) if error.code() == git2::ErrorCode::NotFound => Vec::new(),
         Err(error) => return Err(GitError::library("find the merge base")(error)),
     };
-    match bases[..] {
-        [] => merge_trees(repo, empty_tree(repo)?, repo.tree_of(ours)?, repo.tree_of(theirs)?),
-        [base] => merge_trees(repo, repo.tree_of(base)?, repo.tree_of(ours)?, repo.tree_of(theirs)?),
-        // Criss-cross: the library merges the bases first.
-        _ => {
-            let (ours, theirs) = (repo.commit_object(ours)?, repo.commit_object(theirs)?);
-            let index = repo
-                .raw
-                .merge_commits(&ours, &theirs, None)
-                .map_err(GitError::library("merge two commits"))?;
-            from_index(repo, index)
-        }
+    let trees = |base: Option<TreeId>| merge_trees(repo, base, repo.tree_of(ours)?, repo.tree_of(theirs)?);
+    let merged = match bases[..] {
+        [] => trees(None)?,
+        [base] => trees(Some(repo.tree_of(base)?))?,
+        // Criss-cross: the bases have to be merged first, which git and the library know how to do.
+        _ => MergedTree::Special,
+    };
+    settle(merged, || by_git(repo, None, ours, theirs), || by_library(repo, ours, theirs))
+}
+
+/// Takes a clean merge as it is. What conflicts, or asks for more than we do, is for git to decide, which looks for
+/// renames and heeds `merge=` attributes; the library stands in for a git that is too old to merge in memory.
+fn settle(
+    merged: MergedTree,
+    by_git: impl FnOnce() -> Result<Option<Outcome>, GitError>,
+    by_library: impl FnOnce() -> Result<Outcome, GitError>,
+) -> Result<Outcome, GitError> {
+    match merged {
+        MergedTree::Clean(tree) => Ok(Outcome::Clean(tree)),
+        MergedTree::Conflict(_) | MergedTree::Special => match by_git()? {
+            Some(outcome) => Ok(outcome),
+            None => by_library(),
+        },
     }
 }
 
-fn merge_trees(repo: &Repo, base: TreeId, ours: TreeId, theirs: TreeId) -> Result<MergedTree, GitError> {
-    if ours == theirs || base == theirs {
-        return Ok(MergedTree::Clean(ours));
+/// `git merge-tree`; `None` when this git has no such command (before 2.38; with a given base before 2.40).
+fn by_git(
+    repo: &Repo,
+    base: Option<CommitId>,
+    ours: CommitId,
+    theirs: CommitId,
+) -> Result<Option<Outcome>, GitError> {
+    const SETTINGS: [&str; 6] =
+        ["-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "merge.renormalize=false"];
+    let at = RepoPath { work_dir: None, git_dir: repo.path().common_dir.clone(), ..repo.path().clone() };
+    let mut arguments =
+        vec!["merge-tree".to_owned(), "--write-tree".into(), "-z".into(), "--name-only".into()];
+    arguments.extend(base.map(|base| format!("--merge-base={base}")));
+    arguments.extend([ours.to_string(), theirs.to_string()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Attributes are those of our side, not those of whatever is checked out.
+    let with_attributes = command::git_at(&at).args([format!("--attr-source={ours}")]).args(SETTINGS);
+    let mut output = command::attempt(with_attributes, &arguments)?;
+    if !matches!(output.code, 0 | 1) {
+        output = command::attempt(command::git_at(&at).args(SETTINGS), &arguments)?;
     }
-    if base == ours {
-        return Ok(MergedTree::Clean(theirs));
+    let mut fields = output.stdout.split(|byte| *byte == 0).map(|field| String::from_utf8_lossy(field));
+    match (output.code, fields.next().and_then(|tree| tree.parse().ok())) {
+        (0, Some(tree)) => Ok(Some(Outcome::Clean(tree))),
+        (1, Some(_)) => {
+            let mut files: Vec<String> =
+                fields.take_while(|name| !name.is_empty()).map(std::borrow::Cow::into_owned).collect();
+            files.sort();
+            files.dedup();
+            Ok(Some(Outcome::Conflict(files)))
+        }
+        _ => Ok(None),
     }
+}
+
+fn by_library(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, GitError> {
+    let (ours, theirs) = (repo.commit_object(ours)?, repo.commit_object(theirs)?);
+    let index =
+        repo.raw.merge_commits(&ours, &theirs, None).map_err(GitError::library("merge two commits"))?;
+    from_index(repo, index)
+}
+
+fn by_library_with_base(
+    repo: &Repo,
+    base: TreeId,
+    ours: TreeId,
+    theirs: TreeId,
+) -> Result<Outcome, GitError> {
     let (base, ours, theirs) = (repo.tree_object(base)?, repo.tree_object(ours)?, repo.tree_object(theirs)?);
     let index =
         repo.raw.merge_trees(&base, &ours, &theirs, None).map_err(GitError::library("merge two trees"))?;
     from_index(repo, index)
 }
 
-fn from_index(repo: &Repo, mut index: git2::Index) -> Result<MergedTree, GitError> {
+fn from_index(repo: &Repo, mut index: git2::Index) -> Result<Outcome, GitError> {
     if !index.has_conflicts() {
         let tree = index.write_tree_to(&repo.raw).map_err(GitError::library("write a merged tree"))?;
-        return Ok(MergedTree::Clean(TreeId(tree)));
+        return Ok(Outcome::Clean(TreeId(tree)));
     }
     let conflicts = index.conflicts().map_err(GitError::library("list the conflicts"))?;
     let mut files: Vec<String> = conflicts
@@ -127,7 +187,7 @@ fn from_index(repo: &Repo, mut index: git2::Index) -> Result<MergedTree, GitErro
         .collect();
     files.sort();
     files.dedup();
-    Ok(MergedTree::Conflict(files))
+    Ok(Outcome::Conflict(files))
 }
 
 /// Of the heads merged before, the one that `head` conflicts with: the first that conflicts with it alone, else the
@@ -144,7 +204,7 @@ fn culprit(
         if repo.contains(head, candidate)? {
             continue;
         }
-        if let MergedTree::Conflict(_) = merge_pair(repo, candidate, head)? {
+        if let Outcome::Conflict(_) = merge_pair(repo, candidate, head)? {
             return Ok(candidate);
         }
         let changes = repo.changes(repo.tree_of(base)?, repo.tree_of(candidate)?)?;

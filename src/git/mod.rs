@@ -20,12 +20,15 @@ mod ignore;
 mod index;
 pub mod lease;
 pub mod merge;
+mod merge_tree;
 mod path;
 mod pattern;
 mod plain;
 pub mod repo;
 mod settings;
 pub mod slot;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 mod untracked;
 mod walk;

@@ -55,14 +55,19 @@ impl Globs {
         for pattern in patterns {
             let bad = |why: &str| GitError::BadPattern { pattern: pattern.clone(), why: why.to_owned() };
             let tidy = tidy(pattern).map_err(bad)?;
-            let glob = GlobBuilder::new(&tidy)
-                .literal_separator(true)
-                .backslash_escape(true)
-                .empty_alternates(true)
-                .build()
-                .map_err(|error| bad(&error.kind().to_string()))?;
-            set.add(glob);
-            scopes.push(Scope::of(&tidy));
+            // A plain path may be a directory, and then everything in it is meant.
+            let is_plain = !tidy.contains(['*', '?', '[', '{', '\\']);
+            let below = is_plain.then(|| format!("{tidy}/**"));
+            for pattern in std::iter::once(&tidy).chain(&below) {
+                let glob = GlobBuilder::new(pattern)
+                    .literal_separator(true)
+                    .backslash_escape(true)
+                    .empty_alternates(true)
+                    .build()
+                    .map_err(|error| bad(&error.kind().to_string()))?;
+                set.add(glob);
+                scopes.push(Scope::of(pattern));
+            }
             hasher.field("pattern", tidy.as_bytes());
         }
         let set = set.build().map_err(|error| GitError::BadPattern {
@@ -301,6 +306,9 @@ mod tests {
             ("src/**", "src/a", true),
             ("src/**", "srcs/a", false),
             ("src/", "src/a/b.rs", true),
+            ("src", "src/a/b.rs", true),
+            ("src", "src", true),
+            ("src", "srcs", false),
             ("./src/*.rs", "src/a.rs", true),
             ("src/*.rs", "src/a/b.rs", false),
             ("*.md", "a/b.md", false),
@@ -330,7 +338,8 @@ mod tests {
             ("src/a/*.rs", "src/a/x", false),
             ("src/a/**/x", "src/a/y/z", true),
             ("docs/a.md", "docs", true),
-            ("docs/a.md", "docs/a.md", false),
+            ("docs/a.md", "docs/a.md", true),
+            ("docs/a.md", "docs/b", false),
             ("*", "any", false),
             ("*/x", "any", true),
             ("{a,b/c}/*", "b/c", true),

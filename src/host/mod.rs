@@ -3,6 +3,7 @@
 
 mod identity;
 mod memory;
+pub mod orphans;
 mod sweep;
 
 use std::path::Path;

@@ -74,11 +74,22 @@ impl Cache {
         Self { connection }
     }
 
+    /// Everything until [`Cache::look_again`] sees the index as it is now: one lock for many lookups.
+    pub fn look_once(&self) {
+        // Without it each lookup locks for itself: slower, not wrong.
+        self.connection.execute_batch("begin").ok();
+    }
+
+    pub fn look_again(&self) {
+        self.connection.execute_batch("commit").ok();
+    }
+
     /// Looks under the key that needs no tree. An entry's commit may have been made on another base; `heads` then
-    /// holds the one for this base.
+    /// holds the one for this base. A quick key speaks of the very entry that it was added for, not of a later one.
     pub fn quick(&self, key: Digest, oldest: i64) -> rusqlite::Result<Option<Box<Entry>>> {
         let mut statement = self.connection.prepare_cached(
-            "select e.body, e.sum, q.heads from quick q join entries e on e.key = q.entry where q.key = ?1",
+            "select e.body, e.sum, q.heads from quick q join entries e \
+             on e.key = q.entry and e.sum = q.sum where q.key = ?1",
         )?;
         let mut rows = statement.query([key.as_bytes().as_slice()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -223,11 +234,9 @@ pub fn add_quick(
     key: Digest,
     commit: Option<&str>,
 ) -> rusqlite::Result<()> {
-    connection.prepare_cached("insert or replace into quick values (?1, ?2, ?3)")?.execute(params![
-        quick_key.as_bytes().as_slice(),
-        key.as_bytes().as_slice(),
-        commit
-    ])?;
+    connection
+        .prepare_cached("insert or replace into quick select ?1, key, sum, ?3 from entries where key = ?2")?
+        .execute(params![quick_key.as_bytes().as_slice(), key.as_bytes().as_slice(), commit])?;
     Ok(())
 }
 

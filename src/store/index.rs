@@ -14,14 +14,15 @@ use crate::event::{Outcome, RunEvent};
 use crate::name::RunId;
 
 /// Raised when a table changes: an index of another format is rebuilt.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const SCHEMA: &str = "
 create table if not exists entries (
   key blob primary key, workflow text not null, node text not null, created integer not null,
   body text not null, sum blob not null) without rowid;
 create index if not exists entries_by_node on entries (workflow, node, created);
-create table if not exists quick (key blob primary key, entry blob not null, heads text) without rowid;
+create table if not exists quick (
+  key blob primary key, entry blob not null, sum blob not null, heads text) without rowid;
 create table if not exists merges (key blob primary key, result text not null) without rowid;
 create table if not exists durations (
   workflow text not null, node text not null, recent text not null, primary key (workflow, node)) without rowid;
@@ -140,7 +141,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(20))?;
     connection.set_prepared_statement_cache_capacity(32);
-    Ok(())
+    // KiB, negative as SQLite wants it: the entries of some ten thousand nodes.
+    connection.pragma_update(None, "cache_size", -16_000)
 }
 
 /// Whether an error says that the file is not what was written: also a table that is not there, or a value of another

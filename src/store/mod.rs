@@ -108,9 +108,9 @@ impl Store {
         self.run_directory(run).join("lock")
     }
 
-    /// What the node's processes wrote, by attempt.
+    /// What the node's processes wrote, by attempt. No node id holds `@`.
     pub fn log(&self, run: &RunId, node: &str, attempt: u32) -> PathBuf {
-        let name = if attempt <= 1 { format!("{node}.log") } else { format!("{node}.{attempt}.log") };
+        let name = if attempt <= 1 { format!("{node}.log") } else { format!("{node}@{attempt}.log") };
         self.run_directory(run).join("logs").join(name)
     }
 

@@ -1,8 +1,8 @@
 //! The list of what spb did to branches, so that it can be taken back: `undo` and `redo` move along it.
 //! Knows names and commits, moves nothing itself.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,9 +126,24 @@ fn append(store: &Store, line: &Line) -> Result<(), StoreError> {
     let fail = |source| DiskError::new("append to", &path, source);
     let mut text = serde_json::to_string(line).expect("an operation has only string keys");
     text.push('\n');
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(fail)?;
+    if is_torn(&mut file).map_err(fail)? {
+        // A line that a crash cut off must not swallow this one.
+        text.insert(0, '\n');
+    }
     file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(fail)?;
+    crate::disk::sync_directory(store.root())?;
     Ok(())
+}
+
+fn is_torn(file: &mut File) -> std::io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -61,6 +63,9 @@ impl JournalFile {
     }
 }
 
+/// How long a batch is kept open for more.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(2);
+
 enum Message {
     Fact { journal: usize, event: Box<RunEvent>, index: Vec<Index>, objects: Objects },
     Index(Index),
@@ -79,6 +84,9 @@ pub enum Objects {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     sender: Sender<Message>,
+    /// Objects were written that no sync has covered yet.
+    unsynced: Arc<AtomicBool>,
+    store_root: PathBuf,
 }
 
 /// The receiving side: joined after the last [`Recorder`] is gone.
@@ -102,6 +110,7 @@ pub fn start(
     failed: impl FnOnce(String) + Send + 'static,
 ) -> (Recorder, RecorderThread) {
     let (sender, receiver) = channel();
+    let root = store_root.clone();
     let writer = Writer { journals, connection, store_root, listener, batch: Vec::new() };
     let thread = std::thread::spawn(move || {
         if let Err(error) = writer.run(&receiver) {
@@ -112,18 +121,37 @@ pub fn start(
             }
         }
     });
-    (Recorder { sender }, RecorderThread(thread))
+    (Recorder { sender, unsynced: Arc::default(), store_root: root }, RecorderThread(thread))
 }
 
 impl Recorder {
     /// Records nothing: for looking ahead.
     pub fn nowhere() -> Self {
-        Self { sender: channel().0 }
+        Self { sender: channel().0, unsynced: Arc::default(), store_root: PathBuf::new() }
     }
 
     pub fn fact(&self, journal: usize, event: RunEvent, index: Vec<Index>, objects: Objects) {
+        if objects == Objects::Written {
+            self.wrote_objects();
+        }
         // A closed channel means the thread failed and said so.
         drop(self.sender.send(Message::Fact { journal, event: Box::new(event), index, objects }));
+    }
+
+    /// Objects were written that a ref may soon name.
+    pub fn wrote_objects(&self) {
+        self.unsynced.store(true, Ordering::Release);
+    }
+
+    /// To be called before a ref is set: a power loss must not leave a ref to objects that are gone with it.
+    ///
+    /// # Errors
+    /// When the file system reports a write that failed.
+    pub fn sync_objects(&self) -> Result<(), DiskError> {
+        if self.unsynced.swap(false, Ordering::AcqRel) {
+            crate::disk::sync_file_system(&self.store_root)?;
+        }
+        Ok(())
     }
 
     /// Something worth remembering that is not a fact of the run.
@@ -151,7 +179,12 @@ struct Writer {
 impl Writer {
     fn run(mut self, receiver: &Receiver<Message>) -> Result<(), StoreError> {
         while let Ok(first) = receiver.recv() {
-            let messages: Vec<Message> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            let mut messages: Vec<Message> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            if !messages.iter().any(|message| matches!(message, Message::Flush(_))) {
+                // Nobody waits: what comes in the next moment shares the sync, and its sender does not wake us.
+                std::thread::sleep(LINGER);
+                messages.extend(receiver.try_iter());
+            }
             let waiting = self.write(messages)?;
             for reply in waiting {
                 reply.send(()).ok();

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
 use super::check_expr::Expressions;
+use super::check_names;
 use super::check_scope::World;
 use super::expr::Template;
 use super::file::{self, Defaults};
@@ -19,8 +20,8 @@ use super::model::{Commits, Input, Into, Jobs, Reference, ResultSpec, Source, Wo
 use super::problem::{Problem, Severity, Span};
 use super::read::{self, Piece};
 use super::schema::Step;
+use super::suggest::NodeIndex;
 use super::yaml::{Kind, Yaml, shorten};
-use super::{check_names, suggest};
 use crate::name;
 
 /// One node as read: names and expressions not yet looked into.
@@ -29,6 +30,8 @@ pub(super) struct Draft<'y, 'a> {
     pub span: Span,
     pub file: file::Node,
     pub yaml: read::Part<'y, 'a>,
+    /// It could not be read, and a problem says so.
+    pub broken: bool,
 }
 
 /// A map of environment variables, with the places of its values.
@@ -46,11 +49,17 @@ pub(super) struct CheckedDefaults {
 pub(super) struct Check<'s> {
     pub problems: Vec<Problem>,
     pub expressions: Expressions<'s>,
+    /// Inputs whose declaration could not be read: they exist all the same.
+    pub broken_inputs: Vec<String>,
 }
 
 /// Checks a tree. Without a workflow, at least one of the problems is an error.
 pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Problem>) {
-    let mut check = Check { problems: Vec::new(), expressions: Expressions::new(&source.text) };
+    let mut check = Check {
+        problems: Vec::new(),
+        expressions: Expressions::new(&source.text),
+        broken_inputs: Vec::new(),
+    };
     let workflow = check.file(source, root);
     let errors = check.problems.iter().any(|problem| problem.severity == Severity::Error);
     (workflow.filter(|_| !errors), check.problems)
@@ -68,11 +77,10 @@ impl<'s> Check<'s> {
         let description = self.text(root, "description").unwrap_or_default();
         let inputs = self.inputs(root);
         let drafts = self.drafts(root);
-        let index: HashMap<String, usize> =
-            drafts.iter().enumerate().map(|(index, draft)| (draft.name.clone(), index)).collect();
-        let mut world = World::new(&inputs, &index, &drafts);
+        let index = NodeIndex::new(drafts.iter().map(|draft| draft.name.clone()));
+        let mut world = World::new(&inputs, &self.broken_inputs, &index, &drafts);
         let env = self.env(root, &["env"], &world.inputs_only("the top-level `env`"));
-        world.set_env(&env);
+        world.set_env(root.get("env").map_or(&[][..], Yaml::entries));
         let defaults = self.defaults(root, &world);
         let stages = self.stages(root);
         let links = self.links(&drafts, &index);
@@ -83,7 +91,10 @@ impl<'s> Check<'s> {
             (draft.name.clone(), self.node(draft, &links.of(at), placed[at], &defaults, &world))
         });
         let nodes: IndexMap<_, _> = nodes.collect();
-        self.unused_inputs(&inputs);
+        if self.problems.iter().all(|problem| problem.severity != Severity::Error) {
+            // What is wrong may be the very place that reads an input.
+            self.unused_inputs(&inputs);
+        }
         Some(Workflow {
             source: source.clone(),
             name,
@@ -123,7 +134,7 @@ impl<'s> Check<'s> {
                 keys::Nest::One(shape) => Some(&***shape),
                 keys::Nest::Each(_) | keys::Nest::Free { .. } => None,
             });
-        read::piece(yaml, &[Step::Key(key)], shape, &mut self.problems)
+        read::piece(yaml, &[Step::Key(key)], key_span(root, key), shape, &mut self.problems)
     }
 
     fn text(&mut self, root: &Yaml<'_>, key: &str) -> Option<String> {
@@ -159,18 +170,20 @@ impl<'s> Check<'s> {
     fn workflow_name(&mut self, root: &Yaml<'_>, path: &Path) -> String {
         let Some(piece) = self.top::<Text>(root, "name") else { return name_of_file(path) };
         let name = piece.value.0;
-        if let Err(error) = name::check_workflow(&name) {
+        if name::check_workflow(&name).is_err() {
             let problem = Problem::error(
                 "spb::name::invalid",
                 piece.yaml.span,
-                format!("{:?} is not a workflow name: {error}", shorten(&name)),
+                format!(
+                    "{:?} is not the name of a workflow: at most {} characters of `a-z`, `0-9` and `-`, the first no `-`",
+                    shorten(&name),
+                    name::MAX_NAME
+                ),
             );
             let better = kebab(&name);
             self.problems.push(match better.is_empty() {
-                true => problem.label("lower-case letters, digits and `-`"),
-                false => problem
-                    .label("lower-case letters, digits and `-`")
-                    .help(format!("for example `name: {better}`")),
+                true => problem.label("not a name"),
+                false => problem.label("not a name").help(format!("for example `name: {better}`")),
             });
         }
         name
@@ -187,28 +200,36 @@ impl<'s> Check<'s> {
         };
         if nodes.entries().is_empty() {
             let span = if nodes.span.end > nodes.span.start { nodes.span } else { key_span(root, "nodes") };
+            let message = match &nodes.kind {
+                Kind::Map(_) => "`nodes` holds no node".to_owned(),
+                Kind::Scalar(_) | Kind::List(_) => {
+                    format!("`nodes` takes a map of nodes, not {}", nodes.describe())
+                }
+            };
             self.problems.push(
-                Problem::error(
-                    "spb::nodes::empty",
-                    span,
-                    format!("`nodes` takes a map of at least one node, not {}", nodes.describe()),
-                )
-                .label("no nodes")
-                .help("nodes have names: `nodes: { hello: { run: echo hello } }`"),
+                Problem::error("spb::nodes::empty", span, message)
+                    .label("no nodes")
+                    .help("nodes have names: `nodes: { hello: { run: echo hello } }`"),
             );
         }
-        nodes.entries().iter().filter_map(|entry| self.draft(entry)).collect()
+        nodes.entries().iter().map(|entry| self.draft(entry)).collect()
     }
 
-    fn draft<'y, 'a>(&mut self, entry: &'y super::yaml::Entry<'a>) -> Option<Draft<'y, 'a>> {
-        self.name("node", &entry.key, entry.key_span);
-        if entry.value.is_null() {
-            self.problems.push(read::no_value(entry).help("say what it does: `run: cargo test`"));
-            return None;
-        }
+    /// A node that cannot be read is kept without content: its name may well be needed.
+    fn draft<'y, 'a>(&mut self, entry: &'y super::yaml::Entry<'a>) -> Draft<'y, 'a> {
+        self.name("a node", &entry.key, entry.key_span);
         let place = [Step::Key("nodes"), Step::Key(&entry.key)];
-        let piece = read::piece(&entry.value, &place, Some(&keys::NODE), &mut self.problems)?;
-        Some(Draft { name: entry.key.to_string(), span: entry.key_span, file: piece.value, yaml: piece.yaml })
+        let piece = match entry.value.is_null() {
+            true => {
+                self.problems.push(read::no_value(entry).help("say what it does: `run: cargo test`"));
+                None
+            }
+            false => read::piece(&entry.value, &place, entry.key_span, Some(&keys::NODE), &mut self.problems),
+        };
+        let broken = piece.is_none();
+        let Piece { value, yaml } = piece
+            .unwrap_or_else(|| Piece { value: file::Node::default(), yaml: read::Part::Whole(&entry.value) });
+        Draft { name: entry.key.to_string(), span: entry.key_span, file: value, yaml, broken }
     }
 
     /// Checks a name of the language.
@@ -226,7 +247,8 @@ impl<'s> Check<'s> {
             return Env::new();
         };
         let place: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
-        let Some(piece) = read::piece::<IndexMap<String, Text>>(yaml, &place, None, &mut self.problems)
+        let Some(piece) =
+            read::piece::<IndexMap<String, Text>>(yaml, &place, yaml.span, None, &mut self.problems)
         else {
             return Env::new();
         };
@@ -268,7 +290,7 @@ impl<'s> Check<'s> {
         let mut stages: IndexMap<String, Span> = IndexMap::new();
         if let Some(piece) = self.top::<Vec<Text>>(root, "stages") {
             for (item, Text(stage)) in piece.yaml.items().iter().zip(piece.value) {
-                self.name("stage", &stage, item.span);
+                self.name("a stage", &stage, item.span);
                 match stages.get(&stage) {
                     Some(first) => self.problems.push(check_names::twice("stage", &stage, item.span, *first)),
                     None => drop(stages.insert(stage, item.span)),
@@ -358,9 +380,13 @@ impl<'s> Check<'s> {
         let mut seen: HashMap<&str, Span> = HashMap::new();
         let mut from = Vec::new();
         for (Text(name), item) in names.iter().zip(items) {
-            if !world.nodes.contains_key(name) {
-                let near = suggest::nearest(name, world.nodes.keys().map(String::as_str));
-                self.problems.push(check_names::unknown_node("spb::result::unknown", name, item.span, near));
+            if world.nodes.place(name).is_none() {
+                self.problems.push(check_names::unknown_node(
+                    "spb::result::unknown",
+                    name,
+                    item.span,
+                    world.nodes.nearest(name),
+                ));
             } else if let Some(first) = seen.insert(name, item.span) {
                 self.problems.push(check_names::twice("node", name, item.span, first));
             }

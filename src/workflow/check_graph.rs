@@ -8,7 +8,7 @@ use super::check_names;
 use super::file_values::Text;
 use super::model::Reference;
 use super::problem::{Problem, Span};
-use super::suggest;
+use super::suggest::{self, NodeIndex};
 use super::yaml::{Yaml, shorten};
 
 /// The edges of every node, by position.
@@ -35,7 +35,7 @@ impl Links {
 
 impl Check<'_> {
     /// Resolves `needs` and `after` of all nodes.
-    pub(super) fn links(&mut self, drafts: &[Draft<'_, '_>], index: &HashMap<String, usize>) -> Links {
+    pub(super) fn links(&mut self, drafts: &[Draft<'_, '_>], index: &NodeIndex) -> Links {
         let mut links =
             Links { needs: Vec::with_capacity(drafts.len()), after: Vec::with_capacity(drafts.len()) };
         for draft in drafts {
@@ -53,18 +53,18 @@ impl Check<'_> {
         draft: &Draft<'_, '_>,
         key: &str,
         names: Option<&[Text]>,
-        index: &HashMap<String, usize>,
+        index: &NodeIndex,
     ) -> Vec<(usize, Reference)> {
         let items = draft.yaml.get(key).map_or(&[][..], Yaml::items);
         let mut seen: HashMap<usize, Span> = HashMap::new();
         let mut edges = Vec::new();
         for (Text(name), item) in names.unwrap_or_default().iter().zip(items) {
-            match index.get(name) {
+            match index.place(name) {
                 None => self.problems.push(unknown(key, name, item.span, index)),
                 Some(_) if *name == draft.name => self.problems.push(own(key, draft, item.span)),
-                Some(at) => match seen.insert(*at, item.span) {
+                Some(at) => match seen.insert(at, item.span) {
                     Some(first) => self.problems.push(check_names::twice("node", name, item.span, first)),
-                    None => edges.push((*at, Reference { node: name.clone(), span: item.span })),
+                    None => edges.push((at, Reference { node: name.clone(), span: item.span })),
                 },
             }
         }
@@ -175,10 +175,9 @@ fn latest(named: &[Option<usize>], links: &Links) -> Vec<usize> {
     placed.into_iter().map(Option::unwrap_or_default).collect()
 }
 
-fn unknown(key: &str, name: &str, span: Span, index: &HashMap<String, usize>) -> Problem {
-    let near = suggest::nearest(name, index.keys().map(String::as_str));
+fn unknown(key: &str, name: &str, span: Span, index: &NodeIndex) -> Problem {
     let code = if key == "needs" { "spb::needs::unknown" } else { "spb::after::unknown" };
-    check_names::unknown_node(code, name, span, near)
+    check_names::unknown_node(code, name, span, index.nearest(name))
 }
 
 fn own(key: &str, draft: &Draft<'_, '_>, span: Span) -> Problem {

@@ -20,13 +20,20 @@ impl Check<'_> {
         let Some(yaml) = root.get("inputs").filter(|value| !value.is_null()) else { return IndexMap::new() };
         if !matches!(yaml.kind, super::yaml::Kind::Map(_)) {
             let place = [Step::Key("inputs")];
-            read::piece::<IndexMap<String, file::Input>>(yaml, &place, None, &mut self.problems);
+            read::piece::<IndexMap<String, file::Input>>(yaml, &place, yaml.span, None, &mut self.problems);
         }
-        yaml.entries().iter().filter_map(|entry| Some((entry.key.to_string(), self.input(entry)?))).collect()
+        let mut inputs = IndexMap::new();
+        for entry in yaml.entries() {
+            match self.input(entry) {
+                Some(input) => drop(inputs.insert(entry.key.to_string(), input)),
+                None => self.broken_inputs.push(entry.key.to_string()),
+            }
+        }
+        inputs
     }
 
     fn input(&mut self, entry: &Entry<'_>) -> Option<Input> {
-        self.name("input", &entry.key, entry.key_span);
+        self.name("an input", &entry.key, entry.key_span);
         let shape = keys::FILE.nested.iter().find_map(|(name, nest)| match nest {
             keys::Nest::Each(shape) if *name == "inputs" => Some(&***shape),
             _ => None,
@@ -38,7 +45,8 @@ impl Check<'_> {
             return None;
         }
         let place = [Step::Key("inputs"), Step::Key(&entry.key)];
-        let piece = read::piece::<file::Input>(&entry.value, &place, shape, &mut self.problems)?;
+        let piece =
+            read::piece::<file::Input>(&entry.value, &place, entry.key_span, shape, &mut self.problems)?;
         let (file, yaml) = (piece.value, &*piece.yaml);
         let span = |key: &str| yaml.get(key).map_or(entry.key_span, |yaml| yaml.span);
         self.rules_fit(&file, &span);

@@ -4,7 +4,7 @@
 use globset::GlobBuilder;
 
 use super::problem::{Problem, Span};
-use super::yaml::shorten;
+use super::yaml::{quoted, shorten};
 use crate::name::NameError;
 
 /// A name that breaks a rule.
@@ -13,7 +13,7 @@ pub fn invalid(what: &str, text: &str, span: Span, error: &NameError) -> Problem
     let problem = Problem::error(
         "spb::name::invalid",
         span,
-        format!("{:?} is not a {what} name: {error}", shorten(text)),
+        format!("{:?} is not the name of {what}: {error}", shorten(text)),
     )
     .label("not a name");
     match better.is_empty() || better == text {
@@ -40,7 +40,7 @@ fn repaired(text: &str) -> String {
 }
 
 pub fn twice(what: &str, name: &str, span: Span, first: Span) -> Problem {
-    Problem::error("spb::name::twice", span, format!("the {what} `{}` is named twice", shorten(name)))
+    Problem::error("spb::name::twice", span, format!("the {what} {} is named twice", quoted(name)))
         .label("again here")
         .also(first, "first here")
         .help("remove one of them")
@@ -48,7 +48,7 @@ pub fn twice(what: &str, name: &str, span: Span, first: Span) -> Problem {
 
 pub fn unknown_node(code: &'static str, name: &str, span: Span, near: Option<&str>) -> Problem {
     let problem =
-        Problem::error(code, span, format!("there is no node `{}`", shorten(name))).label("unknown node");
+        Problem::error(code, span, format!("there is no node {}", quoted(name))).label("unknown node");
     match near {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("nodes are the keys under `nodes`"),
@@ -134,9 +134,9 @@ fn escaping(key: &str, path: &str, span: Span) -> Option<Problem> {
     } else {
         return None;
     };
-    let shown = shorten(path);
+    let shown = if path.is_empty() { "an entry".to_owned() } else { quoted(path) };
     Some(
-        Problem::error("spb::path::outside", span, format!("`{shown}` of `{key}` {why}"))
+        Problem::error("spb::path::outside", span, format!("{shown} of `{key}` {why}"))
             .label("not accepted")
             .help(help),
     )

@@ -106,7 +106,7 @@ impl Check<'_> {
                 Action::Command { words: self.words(at, words) }
             }
             None => {
-                if at.draft.yaml.get("run").is_none() {
+                if !at.draft.broken && at.draft.yaml.get("run").is_none() {
                     self.problems.push(
                         Problem::error(
                             "spb::node::no_action",
@@ -198,7 +198,7 @@ impl Check<'_> {
         let mut instances: usize = 1;
         let mut axes = IndexMap::new();
         for (entry, (name, axis)) in yaml.entries().iter().zip(matrix) {
-            self.name("matrix", name, entry.key_span);
+            self.name("a list of a matrix", name, entry.key_span);
             let axis = match axis {
                 AxisChoice::Values(values) => {
                     instances = instances.saturating_mul(values.len());
@@ -258,7 +258,12 @@ impl Check<'_> {
                 );
             }
             if let Some(first) = seen.insert(value.to_string(), item.span) {
-                self.problems.push(check_names::twice("value", &value.to_string(), item.span, first));
+                self.problems.push(check_names::twice(
+                    "value",
+                    item.text().unwrap_or(&value.to_string()),
+                    item.span,
+                    first,
+                ));
             }
         }
         Axis::Values(values.iter().map(|json| json.0.clone()).collect())
@@ -398,7 +403,7 @@ impl Check<'_> {
     }
 
     fn output(&mut self, name: &str, output: &file_node::Output, entry: &super::yaml::Entry<'_>) -> Output {
-        self.name("output", name, entry.key_span);
+        self.name("an output", name, entry.key_span);
         let span = |key: &str| entry.value.get(key).map_or(entry.key_span, |yaml| yaml.span);
         let stdout = output.stdout == Some(true);
         let sources: Vec<&str> =

@@ -1,37 +1,39 @@
 //! Which names each place of the file may read, with their types. Knows nothing of syntax.
 
-use std::collections::HashMap;
-
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::check::{Draft, Env};
+use super::check::Draft;
 use super::expr::Template;
 use super::expr::types::{Names, Type, What};
 use super::file_node::{Output, OutputFormat};
 use super::file_values::{AxisChoice, Json};
 use super::model::{Input, InputKind};
+use super::suggest::NodeIndex;
+use super::yaml::Entry;
 
 /// Everything that can be named.
 pub struct World<'w> {
     inputs: Type,
     env: Type,
     run: Type,
-    pub nodes: &'w HashMap<String, usize>,
+    pub nodes: &'w NodeIndex,
     drafts: &'w [Draft<'w, 'w>],
 }
 
 impl<'w> World<'w> {
     pub fn new(
         inputs: &IndexMap<String, Input>,
-        nodes: &'w HashMap<String, usize>,
+        broken: &[String],
+        nodes: &'w NodeIndex,
         drafts: &'w [Draft<'w, 'w>],
     ) -> Self {
         let run = ["id", "workflow", "base", "branch"].map(|name| (name.to_owned(), Type::Text));
+        let inputs = inputs.iter().map(|(name, input)| (name.clone(), input_type(input)));
         Self {
             inputs: Type::record(
                 What::Inputs,
-                inputs.iter().map(|(name, input)| (name.clone(), input_type(input))),
+                inputs.chain(broken.iter().map(|name| (name.clone(), Type::Any))),
             ),
             env: Type::record(What::Env, []),
             run: Type::record(What::Run, run),
@@ -40,8 +42,8 @@ impl<'w> World<'w> {
         }
     }
 
-    pub fn set_env(&mut self, env: &Env) {
-        self.env = Type::record(What::Env, env.keys().map(|name| (name.clone(), Type::Text)));
+    pub fn set_env(&mut self, env: &[Entry<'_>]) {
+        self.env = Type::record(What::Env, env.iter().map(|entry| (entry.key.to_string(), Type::Text)));
     }
 
     fn names(&self, place: &'static str, roots: Vec<(&'static str, Type)>) -> Names<'w> {

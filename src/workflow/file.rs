@@ -5,12 +5,13 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use super::file_node::{Cache, Node, Output, Retry, Workspace};
+pub use super::file_node::{Node, Retry, Workspace};
 use super::file_values::{CacheChoice, Jobs, Json, Period, Text};
 
 /// A workflow: a graph of nodes that run at the same time, each in a git worktree of its own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read field by field; the struct is the schema and the list of keys")]
 pub struct File {
     /// Version of the workflow language. Always `1`.
     #[schemars(extend("const" = 1, "default" = 1))]

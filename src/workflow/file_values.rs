@@ -77,6 +77,9 @@ pub fn period(text: &str) -> Result<Duration, String> {
         let after = &rest[digits..];
         let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, next) = after.split_at(letters);
+        if digits == 0 {
+            return Err("it starts with a number, as in `90s`".to_owned());
+        }
         if unit.is_empty() {
             return Err("it needs a unit: `ms`, `s`, `m`, `h` or `d`".to_owned());
         }

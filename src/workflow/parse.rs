@@ -91,28 +91,20 @@ impl<'a> Builder<'a> {
         match event {
             Event::DocumentStart(..) => self.document(span),
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = plain(style, tag.as_deref(), span)?;
+                let plain = plain(style, tag.as_deref(), self.tag_span(&place))?;
                 self.put(Yaml { span, kind: Kind::Scalar(Scalar { text, plain }) }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                only_core(tag.as_deref(), "seq", span)?;
+                only_core(tag.as_deref(), "seq", self.tag_span(&place))?;
                 self.open(anchor, span, Body::List(Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                only_core(tag.as_deref(), "map", span)?;
+                only_core(tag.as_deref(), "map", self.tag_span(&place))?;
                 self.open(anchor, span, Body::Map { entries: Vec::new(), key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(id) => self.alias(id, span),
-            Event::UnresolvedAlias(name) => Err(Problem::error(
-                "spb::yaml::alias",
-                span,
-                format!("the anchor `&{name}` is not defined before this place"),
-            )
-            .label("no such anchor")
-            .help(format!(
-                "define it first, as in `key: &{name} value`; quote the text if `*` was meant literally"
-            ))),
+            Event::UnresolvedAlias(name) => Err(parse_words::unknown_alias(&name, span)),
             _ => Ok(()),
         }
     }
@@ -121,6 +113,11 @@ impl<'a> Builder<'a> {
     fn span(&self, place: &Place) -> Span {
         let range = place.byte_range().unwrap_or(0..0);
         Span { start: range.start, end: range.end.min(self.text.len()).max(range.start) }
+    }
+
+    /// Place of the tag of a value, or of the value where the parser kept none.
+    fn tag_span(&self, place: &Place) -> Span {
+        place.tag_span().map_or_else(|| self.span(place), |tag| self.span(&tag))
     }
 
     fn document(&mut self, span: Span) -> Step {
@@ -284,7 +281,7 @@ fn unknown_tag(tag: &Tag, span: Span) -> Problem {
         span,
         format!("the tag `{}` has no meaning in a workflow file", tag.original()),
     )
-    .label("tagged value")
+    .label("tag")
     .help("remove the tag; quote the value if `!` belongs to the text")
 }
 

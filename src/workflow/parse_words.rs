@@ -7,15 +7,93 @@ use super::problem::{Problem, Span};
 /// The problem that a scan error is, at its exact place.
 pub fn explain(error: &ScanError, text: &str) -> Problem {
     let span = place(error, text);
+    if let Some(problem) = better(error.kind(), span, text) {
+        return problem;
+    }
     let (message, label, help) = words(error.kind());
     let problem = Problem::error(code(error.kind()), span, message).label(label);
-    match tab_before(text, span.start) {
-        Some(tab) if !matches!(error.kind(), ErrorKind::RecursionLimitExceeded) => tab_problem(tab),
-        _ => match help {
-            "" => problem,
-            help => problem.help(help),
-        },
+    if help.is_empty() { problem } else { problem.help(help) }
+}
+
+/// An alias without an anchor: often a glob without quotes.
+pub fn unknown_alias(name: &str, span: Span) -> Problem {
+    let problem = Problem::error(
+        "spb::yaml::alias",
+        span,
+        format!("the anchor `&{name}` is not defined before this place"),
+    )
+    .label("no such anchor");
+    match name.contains(['.', '/', '*']) {
+        true => problem.help(format!("`*` starts an alias: quote the text, as in `\"*{name}\"`")),
+        false => problem.help(format!(
+            "define it first, as in `key: &{name} value`; quote the text if `*` belongs to it"
+        )),
     }
+}
+
+/// The cause, where it lies before the place at which the scanner stopped.
+fn better(kind: &ErrorKind, span: Span, text: &str) -> Option<Problem> {
+    if matches!(kind, ErrorKind::RecursionLimitExceeded) {
+        return None;
+    }
+    if let Some(tab) = tab_before(text, span.start) {
+        return Some(tab_problem(tab));
+    }
+    match kind {
+        ErrorKind::UnknownQuotedScalarEscape => {
+            let escape = bad_escape(&text[span.start..])? + span.start;
+            let end = escape + 1 + text[escape + 1..].chars().next().map_or(0, char::len_utf8);
+            let (message, label, help) = words(kind);
+            Some(
+                Problem::error("spb::yaml::syntax", Span { start: escape, end }, message)
+                    .label(label)
+                    .help(help),
+            )
+        }
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
+            on_the_line_before(span, text)
+        }
+        _ => None,
+    }
+}
+
+/// An open bracket, or a key without a blank after its `:`, makes the next line look wrong.
+fn on_the_line_before(span: Span, text: &str) -> Option<Problem> {
+    let line_end = text[..span.start].rfind('\n')?;
+    let line_start = text[..line_end].rfind('\n').map_or(0, |at| at + 1);
+    let line = &text[line_start..line_end];
+    for (open, close, message) in
+        [('[', ']', "a `[` is opened and never closed"), ('{', '}', "a `{` is opened and never closed")]
+    {
+        let at = line.find(open).filter(|_| line.matches(open).count() > line.matches(close).count());
+        if let Some(at) = at {
+            let place = Span { start: line_start + at, end: line_start + at + 1 };
+            let help = format!("add the `{close}`");
+            return Some(Problem::error("spb::yaml::syntax", place, message).label("not closed").help(help));
+        }
+    }
+    let entry = line.trim();
+    let (key, value) = entry.split_once(':')?;
+    let glued = !key.is_empty()
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && value.starts_with(|c: char| !c.is_whitespace() && c != '/');
+    let start = line_start + line.find(':')?;
+    glued.then(|| {
+        Problem::error("spb::yaml::syntax", Span { start, end: start + 1 }, "a `:` needs a space after it")
+            .label("space missing")
+            .help(format!("write `{key}: {}`", super::yaml::shorten(value)))
+    })
+}
+
+/// The first escape of a double-quoted text that YAML does not know.
+fn bad_escape(quoted: &str) -> Option<usize> {
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && chars.next().is_none_or(|(_, next)| !"0abt\tnvfre \"/\\N_LPxuU\n\r".contains(next)) {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// The character that the scanner stopped at.

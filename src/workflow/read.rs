@@ -10,7 +10,7 @@ use super::problem::{Problem, Span};
 use super::read_words;
 use super::schema::Step;
 use super::suggest;
-use super::yaml::{Entry, Kind, Yaml};
+use super::yaml::{Entry, Kind, Yaml, quoted};
 
 /// Errors found in one piece before reading it is given up.
 const MAX_ERRORS: usize = 50;
@@ -42,7 +42,12 @@ impl<'a> Deref for Part<'_, 'a> {
 }
 
 impl Part<'_, '_> {
-    fn remove(&mut self, trail: &[usize]) {
+    fn remove(&mut self, trail: &[usize], removed: &mut Vec<(String, Span)>) {
+        if let Some((last, parents)) = trail.split_last()
+            && let Some(entry) = follow(self, parents).entries().get(*last)
+        {
+            removed.push((entry.key.to_string(), entry.key_span));
+        }
         if let Self::Whole(yaml) = self {
             *self = Self::Pruned(Box::new((*yaml).clone()));
         }
@@ -55,19 +60,22 @@ impl Part<'_, '_> {
 /// Positions in entries and items, from the piece down to a part.
 type Trail = Vec<usize>;
 
-/// Reads a piece that stands at `place` in the file.
+/// Reads a piece that stands at `place` in the file, under the key at `key`.
 pub fn piece<'y, 'a, T: DeserializeOwned>(
     yaml: &'y Yaml<'a>,
     place: &[Step<'_>],
+    key: Span,
     shape: Option<&Shape>,
     problems: &mut Vec<Problem>,
 ) -> Option<Piece<'y, 'a, T>> {
     let mut yaml = Part::Whole(yaml);
+    // What is wrong and goes is not missing: the places of removed keys, each with its key.
+    let mut removed: Vec<(String, Span)> = Vec::new();
     if let Some(shape) = shape {
         let mut wrong = Vec::new();
         keys(&yaml, shape, &mut Vec::new(), &mut wrong, problems);
         for trail in wrong.iter().rev() {
-            yaml.remove(trail);
+            yaml.remove(trail, &mut removed);
         }
     }
     for _ in 0..MAX_ERRORS {
@@ -76,20 +84,29 @@ pub fn piece<'y, 'a, T: DeserializeOwned>(
             Err(error) => error,
         };
         let (trail, steps) = locate(&yaml, error.path());
-        let full: Vec<Step<'_>> = place.iter().cloned().chain(steps).collect();
-        problems.push(read_words::explain(
-            follow(&yaml, &trail),
-            key_span(&yaml, &trail),
-            &full,
-            &error.inner().to_string(),
-        ));
+        let (found, message) = (follow(&yaml, &trail), error.inner().to_string());
+        let missing = read_words::missing_field(&message);
+        let known =
+            |(name, span): &(String, Span)| Some(name.as_str()) == missing && inside(*span, found.span);
+        if !removed.iter().any(known) {
+            let full: Vec<Step<'_>> = place.iter().cloned().chain(steps).collect();
+            problems.push(read_words::explain(
+                found,
+                key_span(&yaml, &trail).unwrap_or(key),
+                &full,
+                &message,
+            ));
+        }
         if trail.is_empty() {
             return None;
         }
-        drop(full);
-        yaml.remove(&trail);
+        yaml.remove(&trail, &mut removed);
     }
     None
+}
+
+fn inside(inner: Span, outer: Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }
 
 /// Refuses keys that a map may not hold, and keys without a value.
@@ -158,19 +175,20 @@ pub fn unknown_key(entry: &Entry<'_>, shape: &Shape) -> Problem {
     if shape.later.contains(&key) {
         return not_yet(entry, shape.what);
     }
-    let shown = super::yaml::shorten(key);
-    let problem =
-        Problem::error("spb::key::unknown", entry.key_span, format!("{} has no key `{shown}`", shape.what))
-            .label("unknown key");
+    let problem = Problem::error(
+        "spb::key::unknown",
+        entry.key_span,
+        format!("{} has no key {}", shape.what, quoted(key)),
+    )
+    .label("unknown key");
     let foreign = shape.foreign.iter().find(|(name, _)| *name == key);
     match (foreign, suggest::nearest(key, shape.fields.iter().copied())) {
         (Some((_, help)), _) => problem.help(*help),
         (None, Some(near)) => problem.help(format!("did you mean `{near}`?")),
-        (None, None) => problem.help(format!(
-            "{} has the keys {}",
-            shape.what,
-            suggest::list(shape.fields.iter().copied())
-        )),
+        (None, None) => problem.help(match shape.fields {
+            [only] => format!("{} has only the key `{only}`", shape.what),
+            fields => format!("{} has the keys {}", shape.what, suggest::list(fields.iter().copied())),
+        }),
     }
 }
 

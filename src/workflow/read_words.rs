@@ -8,18 +8,18 @@ use super::suggest;
 use super::yaml::{Yaml, shorten};
 
 /// The problem of a value that could not be read. `error` is what the deserialiser said.
-pub fn explain(found: &Yaml<'_>, key: Option<Span>, place: &[Step<'_>], error: &str) -> Problem {
+/// `key` is where its key stands.
+pub fn explain(found: &Yaml<'_>, key: Span, place: &[Step<'_>], error: &str) -> Problem {
     let name = name(place);
     let rules = schema::at(place);
-    if let Some(field) = between(error, "missing field `", "`") {
-        return missing(field, &name, key.unwrap_or(found.span), place);
+    if let Some(field) = missing_field(error) {
+        return missing(field, &name, key, place);
     }
     let variants = rules.map(choices).unwrap_or_default();
     if error.starts_with("unknown variant") || (!variants.is_empty() && found.text().is_some()) {
         return choice(found, &name, &variants);
     }
-    let example =
-        rules.and_then(example).map(|example| format!("for example `{}`", as_entry(place, &example)));
+    let example = remedy(found, place, rules);
     let problem = if error.starts_with("invalid type")
         || error.starts_with("invalid value")
         || error.starts_with("invalid length")
@@ -38,6 +38,25 @@ pub fn explain(found: &Yaml<'_>, key: Option<Span>, place: &[Step<'_>], error: &
         Some(example) => problem.help(example),
         None => problem,
     }
+}
+
+/// The field that the deserialiser misses.
+pub fn missing_field(error: &str) -> Option<&str> {
+    error.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// What to write instead: the value itself where only brackets are missing, else an example.
+fn remedy(found: &Yaml<'_>, place: &[Step<'_>], rules: Option<&Value>) -> Option<String> {
+    let rules = rules?;
+    if rules["type"] == "array"
+        && let Some(text) = found.text().filter(|text| !text.is_empty())
+    {
+        return Some(format!("write `{}`", as_entry(place, &Value::Array(vec![text.into()]))));
+    }
+    if found.is_null() && rules["type"][0] == "string" {
+        return Some(format!("write `{}` for an empty text", as_entry(place, &"".into())));
+    }
+    example(rules).map(|example| format!("for example `{}`", as_entry(place, &example)))
 }
 
 fn missing(field: &str, name: &str, span: Span, place: &[Step<'_>]) -> Problem {
@@ -86,7 +105,7 @@ fn expected(rules: &Value) -> String {
     if let Some(variants) = rules["anyOf"].as_array() {
         let mut words: Vec<String> = variants.iter().map(expected).collect();
         words.dedup();
-        return words.join(" or ");
+        return words.join(" or ").replace("`true` or `false` or", "`true`, `false` or");
     }
     if let Some(only) = rules.get("const") {
         return format!("`{}`", inline(only));
@@ -112,12 +131,14 @@ fn expected(rules: &Value) -> String {
     }
 }
 
+/// The first example; of a map without one, its first key with an example.
 fn example(rules: &Value) -> Option<Value> {
-    rules["examples"]
-        .as_array()
-        .and_then(|examples| examples.first())
-        .or_else(|| rules.get("default"))
-        .cloned()
+    let given =
+        rules["examples"].as_array().and_then(|examples| examples.first()).or_else(|| rules.get("default"));
+    given.cloned().or_else(|| {
+        let (key, inner) = rules["properties"].as_object()?.iter().next()?;
+        Some(Value::Object([(key.clone(), example(inner)?)].into_iter().collect()))
+    })
 }
 
 /// An example as it would stand in the file.
@@ -146,9 +167,4 @@ fn inline(value: &Value) -> String {
 
 fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(['{', '}', '[', ']', ',', ':', '#', '"', '*', '&', '!'])
-}
-
-fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
-    let start = text.find(before)? + before.len();
-    text[start..].find(after).map(|length| &text[start..start + length])
 }

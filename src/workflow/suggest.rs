@@ -1,14 +1,43 @@
 //! "Did you mean": the nearest of some names, and short lists of them. Knows nothing of what the names stand for.
 
+use std::cell::Cell;
+use std::collections::HashMap;
+
 /// How many candidates are compared: a file with 100,000 nodes must not make a typo slow.
 const MAX_CANDIDATES: usize = 20_000;
+
+/// How often the nearest node is looked for in one file: 10,000 typos have one cause.
+const MAX_SEARCHES: usize = 50;
+
+/// The nodes of a file by name, and the nearest of them.
+#[derive(Debug)]
+pub struct NodeIndex {
+    places: HashMap<String, usize>,
+    searches_left: Cell<usize>,
+}
+
+impl NodeIndex {
+    pub fn new(names: impl Iterator<Item = String>) -> Self {
+        let places = names.enumerate().map(|(place, name)| (name, place)).collect();
+        Self { places, searches_left: Cell::new(MAX_SEARCHES) }
+    }
+
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        self.searches_left.set(self.searches_left.get().checked_sub(1)?);
+        nearest(name, self.places.keys().map(String::as_str))
+    }
+}
 
 /// The candidate that is most likely meant, if one is close enough.
 pub fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if name.len() > 100 {
         return None;
     }
-    let allowed = (name.chars().count() / 3).clamp(1, 3);
+    let allowed = (name.chars().count() / 3).min(3);
     let folded = name.to_lowercase().replace('-', "_");
     candidates
         .take(MAX_CANDIDATES)

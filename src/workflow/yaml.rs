@@ -158,6 +158,12 @@ impl<'a> Yaml<'a> {
     }
 }
 
+/// A name in backticks; one that could not be told from the sentence around it, in quotes.
+pub fn quoted(text: &str) -> String {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-./* ".contains(c));
+    if plain { format!("`{}`", shorten(text)) } else { format!("{:?}", shorten(text)) }
+}
+
 /// At most 40 characters of a text that goes into a message.
 pub fn shorten(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(40) {

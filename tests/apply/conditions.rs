@@ -71,11 +71,18 @@ fn after_orders_and_gives_nothing() {
 #[test]
 fn fail_fast_starts_nothing_more() {
     let world = World::new();
-    let workflow = "nodes:\n  a: { run: exit 1 }\n  b: { after: [a], run: 'true' }\n  c: { after: [b], run: 'true' }\n";
+    let workflow =
+        "nodes:\n  a: { run: exit 1 }\n  b: { after: [a], run: 'true' }\n  c: { after: [b], run: 'true' }\n";
     world.apply(workflow).exits(1).ended("a failed, b succeeded, c succeeded");
-    world.apply_with(workflow, &["--fail-fast", "--fresh"]).exits(1).ended("a failed, b cancelled, c cancelled");
+    world
+        .apply_with(workflow, &["--fail-fast", "--fresh"])
+        .exits(1)
+        .ended("a failed, b cancelled, c cancelled");
     let allowed = workflow.replace("run: exit 1", "allow_failure: true, run: exit 1");
-    world.apply_with(&allowed, &["--fail-fast", "--fresh"]).success().ended("a failed, b succeeded, c succeeded");
+    world
+        .apply_with(&allowed, &["--fail-fast", "--fresh"])
+        .success()
+        .ended("a failed, b succeeded, c succeeded");
 }
 
 const CHAIN: &str = r#"
@@ -104,7 +111,10 @@ fn only_takes_needs_from_the_cache_and_never_runs_them() {
     assert_eq!(world.take_ran(), "");
     world.apply(CHAIN).success();
     world.take_ran();
-    let run = world.apply_with(CHAIN, &["--only", "c", "--fresh"]).success().ended("a cached, b cached, c succeeded");
+    let run = world
+        .apply_with(CHAIN, &["--only", "c", "--fresh"])
+        .success()
+        .ended("a cached, b cached, c succeeded");
     assert_eq!(world.take_ran(), "c");
     assert_eq!(world.show(&run.branch(), "a.txt").as_deref(), Some("a\n"));
     world.write("src/one.txt", "changed\n");
@@ -119,7 +129,10 @@ fn only_takes_needs_from_the_cache_and_never_runs_them() {
 fn several_files_share_one_run_queue_and_each_has_its_result() {
     let world = World::new();
     let one = world.named_workflow("one", "nodes:\n  n: { run: 'echo 1 > one.txt' }\n");
-    let two = world.named_workflow("two", "nodes:\n  n: { run: 'echo 2 > two.txt' }\n  bad: { needs: [n], run: 'exit 1' }\n");
+    let two = world.named_workflow(
+        "two",
+        "nodes:\n  n: { run: 'echo 2 > two.txt' }\n  bad: { needs: [n], run: 'exit 1' }\n",
+    );
     let run = world.spb([one.as_os_str(), two.as_os_str()].into_iter().fold(
         vec!["apply".as_ref(), "--events".as_ref(), "ndjson".as_ref()],
         |mut words, file| {
@@ -128,8 +141,7 @@ fn several_files_share_one_run_queue_and_each_has_its_result() {
         },
     ));
     let run = run.run().exits(1);
-    let ends: Vec<_> =
-        run.events().into_iter().filter(|event| event["event"] == "run_finished").collect();
+    let ends: Vec<_> = run.events().into_iter().filter(|event| event["event"] == "run_finished").collect();
     assert_eq!(ends.len(), 2);
     let outcomes: Vec<_> = ends.iter().map(|end| end["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["succeeded", "failed"]);

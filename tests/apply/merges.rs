@@ -16,7 +16,10 @@ nodes:
     );
     let branch = run.success().branch();
     assert_eq!(world.show(&branch, "count.txt").as_deref(), Some("2\n"));
-    assert_eq!(world.show(&branch, "list.txt").as_deref(), Some("a.txt\nb.txt\ncount.txt\nlist.txt\nshared.txt\n"));
+    assert_eq!(
+        world.show(&branch, "list.txt").as_deref(),
+        Some("a.txt\nb.txt\ncount.txt\nlist.txt\nshared.txt\n")
+    );
 }
 
 #[test]
@@ -44,10 +47,14 @@ nodes:
 #[test]
 fn a_conflict_in_the_result_names_the_nodes_and_leaves_no_branch() {
     let world = World::with(&[("one.txt", "x\n")]);
-    let run = world.apply("nodes:\n  left: { run: echo left > one.txt }\n  right: { run: echo right > one.txt }\n");
+    let run =
+        world.apply("nodes:\n  left: { run: echo left > one.txt }\n  right: { run: echo right > one.txt }\n");
     let run = run.exits(1);
     let message = run.end()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("`left`") && message.contains("`right`") && message.contains("one.txt"), "{run}");
+    assert!(
+        message.contains("`left`") && message.contains("`right`") && message.contains("one.txt"),
+        "{run}"
+    );
     assert_eq!(world.git(&["for-each-ref", "refs/heads/spb"]), "");
 }
 
@@ -66,10 +73,7 @@ nodes:
 "#,
     );
     let branch = run.success().branch();
-    assert_eq!(
-        world.show(&branch, "seen.txt").as_deref(),
-        Some("0\nA\nb.txt\nc.txt\nd.txt\ne.txt\n")
-    );
+    assert_eq!(world.show(&branch, "seen.txt").as_deref(), Some("0\nA\nb.txt\nc.txt\nd.txt\ne.txt\n"));
 }
 
 #[test]
@@ -98,7 +102,10 @@ nodes:
 "#,
     );
     let branch = run.success().branch();
-    assert_eq!(world.show(&branch, "seen.txt").as_deref(), Some("ran\ndir\nlink\nseen.txt\ntool\nnow a file\n"));
+    assert_eq!(
+        world.show(&branch, "seen.txt").as_deref(),
+        Some("ran\ndir\nlink\nseen.txt\ntool\nnow a file\n")
+    );
     let files = world.files(&branch);
     assert!(files.contains("100755 blob") && files.contains("120000 blob"), "{files}");
     let second = world.apply("nodes:\n  n: { run: 'ls > list.txt' }\n").success();
@@ -149,7 +156,8 @@ fn siblings_never_see_each_other() {
 fn outputs_of_a_matrix_come_in_declared_order_whatever_the_order_of_their_ends() {
     let world = World::new();
     let gates = ["b", "a", "c"].map(|name| (name, world.gate(name)));
-    let wait = gates.iter().map(|(name, gate)| format!("{name}) {};;", gate.script())).collect::<Vec<_>>().join(" ");
+    let wait =
+        gates.iter().map(|(name, gate)| format!("{name}) {};;", gate.script())).collect::<Vec<_>>().join(" ");
     let workflow = format!(
         r#"
 nodes:

@@ -51,8 +51,25 @@ nodes:
     assert_eq!(
         names,
         [
-            "COPIED", "HOME", "HOME2", "LANG", "N", "PATH", "SHARED", "SHELL", "SPB_ATTEMPT", "SPB_BASE",
-            "SPB_CACHE_DIR", "SPB_NODE", "SPB_OUT", "SPB_OUTPUT", "SPB_RUN", "TERM", "TMPDIR", "TOKEN", "USER",
+            "COPIED",
+            "HOME",
+            "HOME2",
+            "LANG",
+            "N",
+            "PATH",
+            "SHARED",
+            "SHELL",
+            "SPB_ATTEMPT",
+            "SPB_BASE",
+            "SPB_CACHE_DIR",
+            "SPB_NODE",
+            "SPB_OUT",
+            "SPB_OUTPUT",
+            "SPB_RUN",
+            "TERM",
+            "TMPDIR",
+            "TOKEN",
+            "USER",
             "W"
         ]
     );
@@ -201,7 +218,8 @@ nodes:
             "env: { X: \"${{ inputs.x }}\" }",
             "env: { X: \"${{ inputs.x }}\", QUOTED: \"${{ inputs.q }}\" }",
         );
-        let workflow = workflow.replace("{ x: { type: string } }", "{ x: { type: string }, q: { type: string } }");
+        let workflow =
+            workflow.replace("{ x: { type: string } }", "{ x: { type: string }, q: { type: string } }");
         let (x, q) = (format!("x={value}"), format!("q={quoted}"));
         let run = world.apply_with(&workflow, &["-i", &x, "-i", &q]).success();
         let branch = run.branch();
@@ -220,7 +238,9 @@ nodes:
 #[test]
 fn a_template_in_a_script_is_refused_and_the_help_shows_the_way() {
     let world = World::new();
-    let run = world.apply("inputs: { x: { type: string, default: a } }\nnodes:\n  n: { run: 'echo ${{ inputs.x }}' }\n").exits(2);
+    let run = world
+        .apply("inputs: { x: { type: string, default: a } }\nnodes:\n  n: { run: 'echo ${{ inputs.x }}' }\n")
+        .exits(2);
     assert!(run.stderr.contains("env:"), "{run}");
     assert!(!world.store().exists(), "an invalid workflow touched something");
 }
@@ -311,7 +331,10 @@ nodes:
     );
     let run = run.exits(1);
     let count = |name: &str| std::fs::read_to_string(world.home().join(name)).unwrap().lines().count();
-    assert_eq!([count("third"), count("never"), count("other"), count("worth"), count("slow")], [3, 3, 1, 2, 2]);
+    assert_eq!(
+        [count("third"), count("never"), count("other"), count("worth"), count("slow")],
+        [3, 3, 1, 2, 2]
+    );
     assert_eq!(count("between"), 1);
     assert_eq!(run.node("third")["outcome"], "succeeded");
     assert_eq!(run.node("third")["attempts"], 3);
@@ -333,7 +356,9 @@ nodes:
     );
     let run = run.success();
     let length = |node: &str| {
-        std::fs::metadata(world.store().join("runs").join(run.id()).join(format!("logs/{node}.log"))).unwrap().len()
+        std::fs::metadata(world.store().join("runs").join(run.id()).join(format!("logs/{node}.log")))
+            .unwrap()
+            .len()
     };
     assert_eq!(length("line"), 50_000_000 + 1 + 13);
     assert_eq!(length("lines"), 18 * 1_000_000 + 14);

@@ -48,13 +48,18 @@ fn a_dirty_checkout_is_left_exactly_as_it_is() {
     world.git(&["stash", "list"]);
     let state = || {
         let mut files = snapshot(&world.repo);
-        files.retain(|path, _| !path.starts_with(world.repo.join(".git")) || path.ends_with(".git/index") || path.ends_with(".git/HEAD"));
+        files.retain(|path, _| {
+            !path.starts_with(world.repo.join(".git"))
+                || path.ends_with(".git/index")
+                || path.ends_with(".git/HEAD")
+        });
         files
     };
     let before = state();
     let status = world.git(&["status", "--porcelain"]);
     let index = world.git(&["ls-files", "--stage", "--debug"]);
-    let run = world.apply("nodes:\n  n: { run: 'cat src/* > all.txt; rm src/one.txt; ls > list.txt' }\n").success();
+    let run =
+        world.apply("nodes:\n  n: { run: 'cat src/* > all.txt; rm src/one.txt; ls > list.txt' }\n").success();
     assert_unchanged(&before, &state());
     assert_eq!(world.git(&["ls-files", "--stage", "--debug"]), index);
     assert_eq!(world.git(&["status", "--porcelain"]), status);
@@ -105,7 +110,11 @@ fn a_bare_repository_is_worked_on_without_a_checkout() {
     let run = world.applying(workflow, &[]).directory(&bare).run().success();
     let text = world.git_in(&bare, &["show", &format!("{}:list.txt", run.branch())]);
     assert_eq!(text, "list.txt\nsrc");
-    let run = world.applying("nodes:\n  n: { workspace: repo, run: 'true' }\n", &[]).directory(&bare).run().exits(1);
+    let run = world
+        .applying("nodes:\n  n: { workspace: repo, run: 'true' }\n", &[])
+        .directory(&bare)
+        .run()
+        .exits(1);
     assert!(run.message("n").contains("bare"), "{run}");
 }
 
@@ -137,8 +146,17 @@ nodes:
 #[test]
 fn names_of_files_may_be_anything() {
     let names: [&[u8]; 11] = [
-        b"with space", b"new\nline", b"quote\"'`$(x)", b"inv\xff\xfealid", b"-dash", b" lead", b"tr\tab",
-        b"\xc3\xbcn\xc3\xafc\xc3\xb6de", b"back\\slash", b"*", b"#hash",
+        b"with space",
+        b"new\nline",
+        b"quote\"'`$(x)",
+        b"inv\xff\xfealid",
+        b"-dash",
+        b" lead",
+        b"tr\tab",
+        b"\xc3\xbcn\xc3\xafc\xc3\xb6de",
+        b"back\\slash",
+        b"*",
+        b"#hash",
     ];
     let world = World::new();
     for name in names {
@@ -152,21 +170,30 @@ nodes:
 "#;
     let run = world.apply(workflow).success();
     let branch = run.branch();
-    let list = world.command("git").args(["cat-file", "blob", &format!("{branch}:list.bin")]).output().unwrap().stdout;
+    let list = world
+        .command("git")
+        .args(["cat-file", "blob", &format!("{branch}:list.bin")])
+        .output()
+        .unwrap()
+        .stdout;
     let mut expect: Vec<Vec<u8>> = names
         .iter()
         .flat_map(|name| [[b"even/", *name].concat(), [b"odd/", *name, b".moved"].concat()])
         .collect();
     expect.sort();
-    let found: Vec<Vec<u8>> = list.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
+    let found: Vec<Vec<u8>> =
+        list.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
     assert_eq!(found, expect);
-    let tree = world.command("git").args(["ls-tree", "-r", "-z", "--name-only", &branch]).output().unwrap().stdout;
+    let tree =
+        world.command("git").args(["ls-tree", "-r", "-z", "--name-only", &branch]).output().unwrap().stdout;
     for name in &expect {
         assert!(tree.split(|byte| *byte == 0).any(|found| found == name), "{}", os(name).to_string_lossy());
     }
     world.apply(workflow).success().ended("copy cached, see cached");
     // Another slot content, then back: names are removed and made again.
-    let run = world.apply("nodes:\n  n: { run: 'ls odd | wc -l | tr -d \" \" > count.txt; ! test -e even' }\n").success();
+    let run = world
+        .apply("nodes:\n  n: { run: 'ls odd | wc -l | tr -d \" \" > count.txt; ! test -e even' }\n")
+        .success();
     assert_eq!(world.show(&run.branch(), "count.txt").as_deref(), Some("12\n"));
 }
 
@@ -175,7 +202,11 @@ fn what_a_node_does_to_its_worktree_stays_there() {
     let world = World::new();
     world.git(&["branch", "side"]);
     let scripts = [
-        ("commits", "git -c user.name=n -c user.email=e@x commit -q --allow-empty -m own; echo c > c.txt; git add c.txt; git -c user.name=n -c user.email=e@x commit -q -m c; echo d > d.txt", "c.txt d.txt"),
+        (
+            "commits",
+            "git -c user.name=n -c user.email=e@x commit -q --allow-empty -m own; echo c > c.txt; git add c.txt; git -c user.name=n -c user.email=e@x commit -q -m c; echo d > d.txt",
+            "c.txt d.txt",
+        ),
         ("branches", "git checkout -q -b my-own; echo c > c.txt", "c.txt"),
         ("switches", "git checkout -q side; echo c > c.txt", "c.txt"),
         ("stages", "echo c > c.txt; git add c.txt; rm c.txt", ""),
@@ -184,7 +215,11 @@ fn what_a_node_does_to_its_worktree_stays_there() {
         ("regits", "rm -f .git; git init -q; git add -A; echo c > c.txt", "c.txt"),
         ("locks", "touch \"$(git rev-parse --git-dir)/index.lock\"; echo c > c.txt", "c.txt"),
         ("spoils", "echo garbage > \"$(git rev-parse --git-dir)/index\"; echo c > c.txt", "c.txt"),
-        ("closes", "mkdir -p shut/deep; echo x > shut/deep/x; chmod 0 shut/deep shut; echo c > c.txt", "c.txt shut/deep/x"),
+        (
+            "closes",
+            "mkdir -p shut/deep; echo x > shut/deep/x; chmod 0 shut/deep shut; echo c > c.txt",
+            "c.txt shut/deep/x",
+        ),
         ("readonly", "mkdir ro; echo x > ro/x; chmod 500 ro; echo c > c.txt", "c.txt ro/x"),
         ("nests", "git init -q nested; echo x > nested/x; echo c > c.txt", "c.txt"),
         ("ignores", "echo '*.tmp' >> .gitignore; echo c > c.txt; echo t > t.tmp", ".gitignore c.txt"),
@@ -199,7 +234,8 @@ fn what_a_node_does_to_its_worktree_stays_there() {
         // As root nothing is closed to the capture; as a user it fails with a reason.
         if run.code() == Some(0) {
             let result = run.node(node)["result"]["changed"].clone();
-            let names: Vec<&str> = result.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+            let names: Vec<&str> =
+                result.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
             assert_eq!(names.join(" "), changed, "{node}\n{run}");
         } else {
             panic!("{node}: {}", run.message(node));
@@ -232,7 +268,11 @@ fn a_node_that_takes_its_worktree_apart_does_not_break_the_next() {
         assert!(matches!(run.code(), Some(0 | 1)), "{script}\n{run}");
         let next = world.apply_with("nodes:\n  n: { run: 'cat src/* > all.txt' }\n", &["--fresh"]).success();
         assert_eq!(world.show(&next.branch(), "all.txt").as_deref(), Some("one\ntwo\n"), "{script}");
-        assert_eq!(std::fs::read_to_string(world.home().join("precious.txt")).unwrap(), "precious", "{script}");
+        assert_eq!(
+            std::fs::read_to_string(world.home().join("precious.txt")).unwrap(),
+            "precious",
+            "{script}"
+        );
     }
 }
 
@@ -241,8 +281,17 @@ fn hooks_and_the_monitor_of_the_repository_do_not_run() {
     let world = World::new();
     let hook = format!("#!/bin/sh\necho \"$0\" >> {}/hooked\n", world.home().display());
     for name in [
-        "pre-commit", "post-commit", "commit-msg", "post-checkout", "post-merge", "reference-transaction",
-        "post-index-change", "pre-auto-gc", "post-rewrite", "prepare-commit-msg", "fsmonitor",
+        "pre-commit",
+        "post-commit",
+        "commit-msg",
+        "post-checkout",
+        "post-merge",
+        "reference-transaction",
+        "post-index-change",
+        "pre-auto-gc",
+        "post-rewrite",
+        "prepare-commit-msg",
+        "fsmonitor",
     ] {
         let path = world.repo.join(".git/hooks").join(name);
         put(&path, &hook);
@@ -280,7 +329,8 @@ fn a_repository_with_sha256_or_a_reftable_works_or_says_that_it_cannot() {
     for option in ["--object-format=sha256", "--ref-format=reftable"] {
         let world = World::empty();
         let other = world.root.join("other");
-        let made = world.command("git").args(["init", "-q", "-b", "main", option]).arg(&other).output().unwrap();
+        let made =
+            world.command("git").args(["init", "-q", "-b", "main", option]).arg(&other).output().unwrap();
         if !made.status.success() {
             continue; // This git does not know it.
         }
@@ -303,10 +353,23 @@ fn odd_paths_of_the_repository_itself_are_no_problem() {
     for name in [&b"with space"[..], b"new\nline", b"quote'\"$x", b"\xc3\xbc", b"inv\xff"] {
         let path = world.root.join(os(name));
         let source = world.repo.clone();
-        let output = world.command("git").current_dir("/").args(["clone", "-q"]).arg(source).arg(&path).output().unwrap();
+        let output = world
+            .command("git")
+            .current_dir("/")
+            .args(["clone", "-q"])
+            .arg(source)
+            .arg(&path)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for _ in 0..2 {
-            let run = world.applying("nodes:\n  a: { run: 'echo a > a.txt' }\n  b: { needs: [a], run: 'cat a.txt > b.txt' }\n", &["--fresh"]).directory(&path).run();
+            let run = world
+                .applying(
+                    "nodes:\n  a: { run: 'echo a > a.txt' }\n  b: { needs: [a], run: 'cat a.txt > b.txt' }\n",
+                    &["--fresh"],
+                )
+                .directory(&path)
+                .run();
             assert_eq!(run.code(), Some(0), "{}\n{run}", path.display());
             let branch = run.branch();
             let seen = world.git_in(&path, &["show", &format!("{branch}:b.txt")]);
@@ -329,7 +392,8 @@ fn reading_commands_work_on_a_store_that_cannot_be_written() {
     );
     let output = world.command("unshare").args(["-rm", "sh", "-c", &script]).output();
     let Ok(output) = output else { return };
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if said.contains("unshare failed") || said.contains("mount:") {
         return; // No rights for it here.
     }
@@ -362,7 +426,9 @@ nodes:
 fn slots_are_outside_of_the_repository_and_used_again() {
     let world = World::new();
     for round in 0..3 {
-        let text = format!("nodes:\n  a: {{ run: 'echo {round} > a.txt' }}\n  b: {{ needs: [a], run: 'echo {round} > b.txt' }}\n");
+        let text = format!(
+            "nodes:\n  a: {{ run: 'echo {round} > a.txt' }}\n  b: {{ needs: [a], run: 'echo {round} > b.txt' }}\n"
+        );
         world.apply(&text).success();
     }
     let list = world.git(&["worktree", "list", "--porcelain"]);

@@ -34,7 +34,10 @@ fn branch_and_message_may_hold_expressions() {
     for bad in ["a b", "..", "x.lock", "-x", "@{", "~1", "\u{7}", ""] {
         let run = world.apply_with(&workflow, &["-i", &format!("task={bad}")]);
         assert_ne!(run.code(), Some(70), "{run}");
-        assert!(world.git(&["for-each-ref", "--format=%(refname)", "refs/heads"]).lines().count() <= 3, "{bad:?}");
+        assert!(
+            world.git(&["for-each-ref", "--format=%(refname)", "refs/heads"]).lines().count() <= 3,
+            "{bad:?}"
+        );
     }
 }
 
@@ -52,7 +55,9 @@ fn a_run_that_changes_nothing_or_fails_leaves_no_branch() {
     let world = World::new();
     let run = world.apply("nodes:\n  a: { run: 'true' }\n").success();
     assert!(run.end()["branch"].is_null());
-    let run = world.apply("nodes:\n  a: { run: 'echo x > x.txt' }\n  b: { needs: [a], run: 'rm x.txt' }\n").success();
+    let run = world
+        .apply("nodes:\n  a: { run: 'echo x > x.txt' }\n  b: { needs: [a], run: 'rm x.txt' }\n")
+        .success();
     assert!(run.end()["branch"].is_null(), "{run}");
     let run = world.apply("nodes:\n  a: { run: 'echo a > a.txt' }\n  b: { run: exit 1 }\n").exits(1);
     assert!(run.end()["branch"].is_null());
@@ -152,11 +157,16 @@ nodes:
   d: { stage: three, needs: [b, c], run: 'echo d > d.txt; rm a.txt' }
 "#;
     let run = world.apply(workflow).success();
-    let stages: Vec<_> = run.events().into_iter().filter(|event| event["event"] == "stage_finished").collect();
+    let stages: Vec<_> =
+        run.events().into_iter().filter(|event| event["event"] == "stage_finished").collect();
     let names: Vec<_> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
     assert_eq!(names, ["one", "two", "three"]);
-    let files = |stage: usize| world.git(&["diff", "--name-only", "main", stages[stage]["commit"].as_str().unwrap()]);
-    assert_eq!([files(0), files(1), files(2)], ["a.txt\nb.txt", "a.txt\nb.txt\nc.txt", "b.txt\nc.txt\nd.txt"]);
+    let files =
+        |stage: usize| world.git(&["diff", "--name-only", "main", stages[stage]["commit"].as_str().unwrap()]);
+    assert_eq!(
+        [files(0), files(1), files(2)],
+        ["a.txt\nb.txt", "a.txt\nb.txt\nc.txt", "b.txt\nc.txt\nd.txt"]
+    );
     world.git(&["reflog", "expire", "--expire=now", "--all"]);
     world.git(&["gc", "-q", "--prune=now"]);
     let branch = run.branch();

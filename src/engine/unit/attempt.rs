@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Done, Job, Ready, leave, plain};
+use crate::engine::workspace::Place;
 use crate::event::{LiveEvent, LogPlace, Outcome, RunEvent};
 use crate::executor::{Ended, Finished, Stop, Task, local};
 use crate::store::recorder::{Notice, Objects};
@@ -40,6 +41,11 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             Vec::new(),
             Objects::None,
         );
+        if matches!(ready.workspace.place, Place::Repo { .. }) {
+            // It acts outside of anything that can be made anew: that it began, and on what, is on disk first.
+            let recorder = job.shared.recorder.clone();
+            tokio::task::spawn_blocking(move || recorder.flush()).await.ok();
+        }
         let first = task(&job, &ready, &directory, job.prepared.argv.clone(), attempt);
         let finished = once(&job, first).await;
         let ran = judge(&job, attempt, finished);

@@ -1,12 +1,15 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
+use std::path::Path;
+
 use super::attempt::{Ran, log_place};
 use super::{Done, Job, Ready, collect, furnish};
 use crate::disk;
 use crate::engine::workspace::Place;
-use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
+use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome, RunEvent};
 use crate::git::tree::{self, Globs};
 use crate::git::{Repo, Stamp};
+use crate::host;
 use crate::store::artifacts;
 use crate::store::cache::Entry;
 use crate::store::recorder::{Index, Objects};
@@ -14,17 +17,32 @@ use crate::workflow::model::Workspace as Kind;
 
 /// Ends a node: collects when it succeeded, gives its place back, makes the record.
 pub async fn end(job: Job, ready: Ready, ran: Ran) -> Done {
-    let light = matches!(ready.workspace.place, Place::Scratch) && job.node().artifacts.is_empty();
-    if light {
+    let orphans = host::orphans::has_any();
+    let is_scratch = matches!(ready.workspace.place, Place::Scratch);
+    if is_scratch && orphans != Some(true) && job.node().artifacts.is_empty() {
+        let mut ready = ready;
+        // Looking for daemons costs more than a room of its own, which whatever they write stays in.
+        ready.workspace.room.is_doubtful = orphans.is_none();
         return end_now(job, ready, ran);
     }
-    match tokio::task::spawn_blocking(move || end_now(job, ready, ran)).await {
+    let work = move || {
+        if orphans != Some(false) {
+            // A daemon that the node left would write into what is captured, and into the next node's place.
+            host::sweep(job.context().id.as_str(), Some(&job.planned().id));
+            host::orphans::reap();
+        }
+        end_now(job, ready, ran)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
 fn end_now(job: Job, mut ready: Ready, mut ran: Ran) -> Done {
+    if ran.last.escaped > 0 {
+        warn(&job, format!("{} of its processes had left its session and were ended", ran.last.escaped));
+    }
     let mut result = None;
     if ran.outcome == Outcome::Succeeded {
         match collected(&job, &mut ready, &ran) {
@@ -138,14 +156,15 @@ fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
 /// Makes the node's commit, if it changed anything.
 fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), String> {
     let text = |error: crate::git::GitError| error.to_string();
-    for path in ready.restored.drain(..) {
-        // What was only lent must not be captured nor stay for the next node.
-        disk::remove(&path).ok();
-    }
+    take_out(ready);
     let (Place::Slot(lease), Some((base, base_tree))) = (&mut ready.workspace.place, ready.base) else {
         return Ok(());
     };
     let captured = lease.capture().map_err(text)?;
+    if !captured.skipped.is_empty() {
+        let paths = captured.skipped.join(", ");
+        warn(job, format!("made repositories inside its worktree, which are no part of its result: {paths}"));
+    }
     if captured.tree == base_tree {
         return Ok(());
     }
@@ -167,6 +186,12 @@ fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), 
     Ok(())
 }
 
+fn warn(job: &Job, message: String) {
+    let node = Some(job.planned().id.clone());
+    let event = RunEvent::Warning { node, message };
+    job.shared.recorder.fact(job.context().journal, event, Vec::new(), Objects::None);
+}
+
 fn undeclared(outside: &[String]) -> String {
     let shown = outside.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
     let more = if outside.len() > 10 { format!(" and {} more", outside.len() - 10) } else { String::new() };
@@ -183,11 +208,19 @@ pub fn back_to_base(job: &Job, ready: &mut Ready) -> Result<(), String> {
     furnish(job, ready)
 }
 
-/// Gives slot and room back.
-pub fn give_back(job: &Job, ready: Ready) {
-    for path in &ready.restored {
-        disk::remove(path).ok();
+/// What was only lent must not be captured nor stay for the next node.
+fn take_out(ready: &mut Ready) {
+    let workspace = ready.workspace.path().to_owned();
+    for path in ready.restored.drain(..) {
+        if collect::is_reached_inside(&workspace, Path::new(&path)) {
+            disk::remove(&workspace.join(path)).ok();
+        }
     }
+}
+
+/// Gives slot and room back.
+pub fn give_back(job: &Job, mut ready: Ready) {
+    take_out(&mut ready);
     if let Place::Slot(lease) = ready.workspace.place {
         // A mark that cannot be written leaves the slot dirty: the next lease cleans it.
         lease.finish().ok();

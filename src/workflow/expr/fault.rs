@@ -118,7 +118,7 @@ fn renamed(what: &What, name: &str) -> Option<&'static str> {
 
 fn unknown_need(record: &Record, name: &str, range: Range<usize>, names: &Names<'_>) -> Fault {
     let needs: Vec<&str> = record.fields.keys().map(String::as_str).collect();
-    if names.nodes.contains_key(name) {
+    if names.nodes.place(name).is_some() {
         let all: Vec<&str> = needs.iter().copied().take(8).chain([name]).collect();
         return Fault::new(
             "spb::expr::not_needed",
@@ -130,8 +130,7 @@ fn unknown_need(record: &Record, name: &str, range: Range<usize>, names: &Names<
     }
     let fault = Fault::new("spb::expr::unknown_node", range, format!("there is no node `{name}`"))
         .label("unknown node");
-    let near = suggest::nearest(name, needs.iter().copied())
-        .or_else(|| suggest::nearest(name, names.nodes.keys().map(String::as_str)));
+    let near = suggest::nearest(name, needs.iter().copied()).or_else(|| names.nodes.nearest(name));
     match near {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
         None => fault.help(format!("this node needs {}", suggest::list(needs.into_iter()))),

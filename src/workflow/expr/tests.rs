@@ -1,11 +1,10 @@
 //! What expressions are worth, and what is said of wrong ones.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 
 use super::types::What;
 use super::*;
+use crate::workflow::suggest::NodeIndex;
 
 fn scope() -> Scope {
     let names = json!({
@@ -192,7 +191,11 @@ fn broken_grammar_is_pointed_at() {
     }
 }
 
-fn names(nodes: &HashMap<String, usize>) -> Names<'_> {
+fn index(names: &[&str]) -> NodeIndex {
+    NodeIndex::new(names.iter().map(|name| (*name).to_owned()))
+}
+
+fn names(nodes: &NodeIndex) -> Names<'_> {
     let named = |name: &str, kind: Type| (name.to_owned(), kind);
     let outputs = Type::record(
         What::Outputs("build".to_owned()),
@@ -231,8 +234,7 @@ fn names(nodes: &HashMap<String, usize>) -> Names<'_> {
 
 #[test]
 fn faults_are_found_before_anything_runs() {
-    let nodes: HashMap<String, usize> =
-        ["build", "test"].iter().map(|name| ((*name).to_owned(), 0)).collect();
+    let nodes = index(&["build", "test"]);
     let names = names(&nodes);
     let cases = [
         ("inputs.tsk", "tsk", "there is no input `tsk`"),
@@ -284,7 +286,7 @@ fn faults_are_found_before_anything_runs() {
 
 #[test]
 fn good_expressions_have_no_faults() {
-    let nodes: HashMap<String, usize> = [("build".to_owned(), 0)].into();
+    let nodes = index(&["build"]);
     let names = names(&nodes);
     for text in [
         "inputs.task",
@@ -313,7 +315,7 @@ fn good_expressions_have_no_faults() {
 
 #[test]
 fn conditions_are_booleans() {
-    let nodes = HashMap::new();
+    let nodes = index(&[]);
     let names = names(&nodes);
     let check = |text: &str| {
         Condition::compile(text)

@@ -1,10 +1,11 @@
 //! Types of expressions, and the names that a place of the file may read. Knows nothing of syntax.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+
+use crate::workflow::suggest::NodeIndex;
 
 /// What is known of a value before anything runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +55,7 @@ pub struct Names<'n> {
     pub place: &'static str,
     pub roots: Vec<(&'static str, Type)>,
     /// Every node of the workflow, so that one missing in `needs` is told from one that does not exist.
-    pub nodes: &'n HashMap<String, usize>,
+    pub nodes: &'n NodeIndex,
 }
 
 impl Names<'_> {
