@@ -244,7 +244,7 @@ fn started(
     let text = plan.workflow.source.text.as_bytes();
     let digest = Digest::of_bytes(text).to_hex();
     let copy = store.workflow_copy(&digest);
-    if !copy.exists() {
+    if !std::fs::read(&copy).is_ok_and(|kept| kept == text) {
         disk::create_directory(&store.workflows_directory())?;
         disk::replace(&copy, text, Durability::PowerLoss)?;
     }

@@ -584,3 +584,13 @@ pub fn snapshot(directory: &Path) -> BTreeMap<PathBuf, String> {
     }
     files
 }
+
+/// Waits for something that another process does.
+#[track_caller]
+pub fn until(mut happened: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
