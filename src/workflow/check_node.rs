@@ -13,7 +13,7 @@ use super::check_scope::World;
 use super::expr::types::Names;
 use super::expr::{Condition, Template};
 use super::file_node::{self, OutputFormat as Format};
-use super::file_values::{AxisChoice, CacheChoice, Json, Period, RetryReason, Run, Text};
+use super::file_values::{AxisChoice, CacheChoice, Period, RetryReason, Run, Text};
 use super::model::{
     Action, Axis, Cache, Node, Output, OutputFormat, OutputFrom, Reference, Retry, RetryOn, Workspace,
 };
@@ -227,46 +227,6 @@ impl Check<'_> {
             );
         }
         axes
-    }
-
-    fn axis(&mut self, name: &str, values: &[Json], yaml: &Yaml<'_>) -> Axis {
-        if values.is_empty() {
-            self.problems.push(
-                Problem::error(
-                    "spb::matrix::empty",
-                    yaml.span,
-                    format!("the list `{}` has no values", shorten(name)),
-                )
-                .label("empty"),
-            );
-        }
-        let mut seen: std::collections::HashMap<String, Span> = std::collections::HashMap::new();
-        for (Json(value), item) in values.iter().zip(yaml.items()) {
-            if item.text().is_some_and(|text| text.contains("${{")) {
-                self.problems.push(
-                    Problem::error(
-                        "spb::matrix::template",
-                        item.span,
-                        "the values of a list are not evaluated",
-                    )
-                    .label("an expression")
-                    .help(format!(
-                        "make the whole list one expression: `{}: \"${{{{ inputs.{} }}}}\"`",
-                        shorten(name),
-                        shorten(name)
-                    )),
-                );
-            }
-            if let Some(first) = seen.insert(value.to_string(), item.span) {
-                self.problems.push(check_names::twice(
-                    "value",
-                    item.text().unwrap_or(&value.to_string()),
-                    item.span,
-                    first,
-                ));
-            }
-        }
-        Axis::Values(values.iter().map(|json| json.0.clone()).collect())
     }
 
     fn retry(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Retry {

@@ -7,6 +7,7 @@ mod check;
 mod check_expr;
 mod check_graph;
 mod check_inputs;
+mod check_matrix;
 mod check_names;
 mod check_node;
 mod check_scope;

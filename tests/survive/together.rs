@@ -2,7 +2,7 @@
 
 use crate::common::{Running, World};
 
-fn begin<'a>(world: &'a World, name: &str, text: &str, words: &[&str]) -> Running {
+fn begin(world: &World, name: &str, text: &str, words: &[&str]) -> Running {
     let file = world.named_workflow(name, text);
     let mut all = vec!["apply".as_ref(), file.as_os_str(), "--events".as_ref(), "ndjson".as_ref()];
     all.extend(words.iter().map(std::ffi::OsStr::new));
