@@ -33,8 +33,9 @@ impl Globs {
         for pattern in patterns {
             let bad = |why: &str| GitError::BadPattern { pattern: pattern.clone(), why: why.to_owned() };
             let tidy = tidy(pattern).map_err(bad)?;
-            // A pattern that names a directory means everything in it, as in `.gitignore`.
-            let below = (tidy != "**" && !tidy.ends_with("/**")).then(|| format!("{tidy}/**"));
+            // A plain path may be a directory, and then everything in it is meant.
+            let is_plain = !tidy.contains(['*', '?', '[', '{', '\\']);
+            let below = is_plain.then(|| format!("{tidy}/**"));
             for pattern in std::iter::once(&tidy).chain(&below) {
                 set.add(glob(pattern).map_err(|error| bad(&error.kind().to_string()))?);
                 scopes.push(Scope::of(pattern));
@@ -173,6 +174,9 @@ mod tests {
             ("src/**", "src/a", true),
             ("src/**", "srcs/a", false),
             ("src/", "src/a/b.rs", true),
+            ("src", "src/a/b.rs", true),
+            ("src", "src", true),
+            ("src", "srcs", false),
             ("./src/*.rs", "src/a.rs", true),
             ("src/*.rs", "src/a/b.rs", false),
             ("*.md", "a/b.md", false),
@@ -202,7 +206,11 @@ mod tests {
             ("src/a/*.rs", "src/a/x", false),
             ("src/a/**/x", "src/a/y/z", true),
             ("docs/a.md", "docs", true),
-            ("docs/a.md", "docs/a.md", false),
+            ("docs/a.md", "docs/a.md", true),
+            ("docs/a.md", "docs/b", false),
+            ("Cargo.*", "src", false),
+            ("s*/a/**", "src/b", false),
+            ("s*/a/**", "src/a/c", true),
             ("*", "any", false),
             ("*/x", "any", true),
             ("{a,b/c}/*", "b/c", true),
