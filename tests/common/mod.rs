@@ -128,7 +128,10 @@ impl World {
         } else {
             format!("version: 1\nname: {name}\n{text}")
         };
-        put(&path, text);
+        // Written once: another spb may be reading it.
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            put(&path, text);
+        }
         path
     }
 
