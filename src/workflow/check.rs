@@ -350,7 +350,7 @@ impl<'s> Check<'s> {
             self.expressions.template(text, span, || &names, &mut self.problems)
         };
         let branch = template("branch", &file.branch, "spb/${{ run.workflow }}/${{ run.id }}");
-        let message = template("message", &file.message, "${{ run.workflow }}: run ${{ run.id }}");
+        let message = template("message", &file.message, "spb: ${{ run.workflow }}");
         let from = self.result_from(
             file.from.as_deref().unwrap_or_default(),
             yaml.and_then(|yaml| yaml.get("from")),
