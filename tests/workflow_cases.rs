@@ -1,6 +1,8 @@
 //! Whole workflow files: `tests/cases/good` have no problem, `tests/cases/bad` have exactly the problems that their
 //! `.txt` shows. `UPDATE_CASES=1` writes the texts anew. Giant and binary files are made here.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -353,7 +353,7 @@ fn evaluate(expression: &Expression, scope: &Scope, needs: Option<NeedsStatus>) 
 }
 
 /// How a value reads inside a text.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
