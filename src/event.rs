@@ -28,26 +28,20 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
-    RunStarted(RunStarted),
+    RunStarted(Box<RunStarted>),
     /// Another engine carries on with a run that stopped.
     RunResumed {
         engine: Engine,
         /// Nodes that are finished and stay so.
         finished: usize,
     },
-    /// The node is about to run: this fact is in the journal before its process exists.
+    /// The node is about to run. Its process is noted apart, in `store::processes`, the moment it exists.
     NodeStarted {
         node: String,
         /// 1 for the first try.
         attempt: u32,
         /// Why it was not taken from the cache, in plain words: `never run before`, `src/lib.rs changed`.
         why: String,
-    },
-    /// The node's process exists.
-    NodeProcess {
-        node: String,
-        attempt: u32,
-        process: Process,
     },
     /// An attempt failed and another will follow.
     NodeRetry {
@@ -78,8 +72,10 @@ pub struct RunStarted {
     pub format: u32,
     pub version: String,
     pub workflow: String,
-    /// The workflow file as the user named it. Its text is kept beside the journal.
+    /// The workflow file as the user named it.
     pub file: String,
+    /// BLAKE3 of its text, hexadecimal; the text itself is kept in the store, so that a resume runs the same graph.
+    pub source: String,
     /// Commit that the run starts from, hexadecimal.
     pub base: String,
     /// The revision that named it, such as `HEAD`.
@@ -189,6 +185,8 @@ pub struct NodeFinished {
     /// Content key and quick key, hexadecimal; absent for nodes that are never cached.
     pub key: Option<String>,
     pub quick_key: Option<String>,
+    /// Tree it ran on, hexadecimal; absent when it saw no files or nothing ran.
+    pub base_tree: Option<String>,
     pub result: Option<NodeResult>,
     /// Where its log is: the run and node whose process wrote it, which for a cached node are earlier ones.
     pub log: Option<LogPlace>,

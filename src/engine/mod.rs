@@ -1,1 +1,127 @@
-//! Runs a plan: one dispatcher loop, one unit per node.
+//! Runs plans: one dispatcher loop, one unit per node. Tells everything through the recorder and knows nothing of how it
+//! is shown.
+
+pub mod base;
+pub mod collect;
+pub mod dispatcher;
+pub mod finish;
+mod flights;
+pub mod foresee;
+mod graph;
+pub mod lookup;
+pub mod prepare;
+pub mod setup;
+mod signals;
+mod stages;
+mod tools;
+pub mod unit;
+pub mod workspace;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use indexmap::IndexMap;
+
+use crate::digest::Digest;
+use crate::event::{NodeResult, Options, Outcome};
+use crate::executor::mask::Mask;
+use crate::git::Pool;
+use crate::git::{CommitId, RepoPath, TreeId};
+use crate::name::RunId;
+use crate::plan::Plan;
+use crate::store::Store;
+use crate::store::processes::ProcessList;
+use crate::store::recorder::{Notice, Recorder};
+use crate::workflow::expr::Scope;
+
+/// An engine that cannot start or go on, with a sentence for a person. A failed node is not one of these.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    #[error(transparent)]
+    Disk(#[from] crate::disk::DiskError),
+    #[error(transparent)]
+    Git(#[from] crate::git::GitError),
+    #[error(transparent)]
+    Expression(#[from] crate::workflow::expr::ExprError),
+    #[error("run {0} is being run by another spb (process {1}); wait for it, or `spb cancel {0}`")]
+    Busy(RunId, u32),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// What the whole process shares, for all its runs. Never changes after the start.
+#[derive(Debug)]
+pub struct Shared {
+    pub store: Store,
+    pub repo: RepoPath,
+    /// Absent when spb only looks ahead: then nothing may be written.
+    pub pool: Option<Pool>,
+    /// Given to nodes as `$SPB_CACHE_DIR`.
+    pub cache_directory: PathBuf,
+    /// The small environment that every process gets.
+    pub base_env: Vec<(OsString, OsString)>,
+    pub runs: Vec<RunContext>,
+    pub recorder: Recorder,
+    pub listener: Sender<Notice>,
+}
+
+/// One run: a plan on a base.
+#[derive(Debug)]
+pub struct RunContext {
+    pub id: RunId,
+    pub plan: Arc<Plan>,
+    pub base: CommitId,
+    pub base_tree: TreeId,
+    pub options: Options,
+    /// `env` of the workflow, rendered.
+    pub env: IndexMap<String, String>,
+    /// `pass_env` as found: `None` where the caller has no such variable.
+    pub pass_env: Vec<(String, Option<OsString>)>,
+    pub secrets: Vec<(String, OsString)>,
+    pub mask: Arc<Mask>,
+    /// `inputs`, `env` and `run`, for expressions.
+    pub scope: Scope,
+    /// Branch that will hold the result.
+    pub branch: String,
+    /// Position of its journal in the recorder.
+    pub journal: usize,
+    /// Absent when spb only looks ahead.
+    pub processes: Option<ProcessList>,
+    /// Position of its first node among the nodes of all runs.
+    pub first: usize,
+}
+
+/// How a node ended, as its dependents see it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub outcome: Outcome,
+    pub result: Arc<NodeResult>,
+    pub duration_ms: u64,
+    /// Its commit, if any, was made by this run: nothing older keeps it.
+    pub is_new: bool,
+}
+
+/// What the key of a node covers, once its expressions have values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// Neither looked up nor saved.
+    Never,
+    /// It sees no files: one key says all.
+    Fileless(Digest),
+    /// It sees files: this key covers the commits it starts from.
+    Quick(Digest),
+}
+
+impl Keyed {
+    /// The key that is looked at first.
+    pub fn first(self) -> Option<Digest> {
+        match self {
+            Self::Never => None,
+            Self::Fileless(key) | Self::Quick(key) => Some(key),
+        }
+    }
+}

@@ -1,1 +1,216 @@
-//! To be written.
+//! Merges in memory: no work tree, no index file, and no process unless something conflicts. Knows nothing of the nodes
+//! whose results it merges.
+
+use super::merge_tree::{MergedTree, merge_trees};
+use super::{CommitId, GitError, Repo, RepoPath, Stamp, TreeId, command};
+
+/// What a merge gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    Clean(CommitId),
+    /// The two heads of the list that cannot be joined, and the files they disagree on, in order.
+    Conflict {
+        first: CommitId,
+        second: CommitId,
+        files: Vec<String>,
+    },
+}
+
+/// A merged tree, or the paths in conflict.
+enum Outcome {
+    Clean(TreeId),
+    Conflict(Vec<String>),
+}
+
+const MESSAGE: &str = "spb: merge";
+
+/// Joins the results of several nodes that all started from `base`: in the order given, skipping what is contained
+/// already, moving forward where that is all it takes. The same input gives the same commit.
+///
+/// # Errors
+/// When an object is missing or cannot be written. A conflict is not an error.
+pub fn merge_heads(repo: &Repo, base: CommitId, heads: &[CommitId]) -> Result<Merged, GitError> {
+    let mut merged = base;
+    for (position, head) in heads.iter().copied().enumerate() {
+        if repo.contains(merged, head)? {
+            continue;
+        }
+        if repo.contains(head, merged)? {
+            merged = head;
+            continue;
+        }
+        match merge_pair(repo, merged, head)? {
+            Outcome::Clean(tree) => {
+                merged = repo.commit(tree, &[merged, head], MESSAGE, Stamp::Like(base))?;
+            }
+            Outcome::Conflict(files) => {
+                let first = culprit(repo, base, &heads[..position], head, &files)?;
+                return Ok(Merged::Conflict { first, second: head, files });
+            }
+        }
+    }
+    Ok(Merged::Clean(merged))
+}
+
+/// Applies what `change` did to its first parent on top of `onto`. The result has the message of `change`.
+///
+/// # Errors
+/// When an object is missing or cannot be written. A conflict is not an error.
+pub fn transplant(repo: &Repo, change: CommitId, onto: CommitId) -> Result<Merged, GitError> {
+    let parents = repo.parents(change)?;
+    if parents.first() == Some(&onto) {
+        return Ok(Merged::Clean(change));
+    }
+    let before = match parents.first() {
+        Some(parent) => repo.tree_of(*parent)?,
+        None => empty_tree(repo)?,
+    };
+    let (ours, theirs) = (repo.tree_of(onto)?, repo.tree_of(change)?);
+    let merged = merge_trees(repo, Some(before), ours, theirs)?;
+    let by_git = || match parents.first() {
+        Some(parent) => by_git(repo, Some(*parent), onto, change),
+        None => Ok(None),
+    };
+    match settle(merged, by_git, || by_library_with_base(repo, before, ours, theirs))? {
+        Outcome::Clean(tree) => {
+            let message = repo.message(change)?;
+            Ok(Merged::Clean(repo.commit(tree, &[onto], &message, Stamp::Like(change))?))
+        }
+        Outcome::Conflict(files) => Ok(Merged::Conflict { first: onto, second: change, files }),
+    }
+}
+
+/// The tree without entries.
+fn empty_tree(repo: &Repo) -> Result<TreeId, GitError> {
+    let write = || repo.raw.treebuilder(None)?.write();
+    write().map(TreeId).map_err(GitError::library("write the empty tree"))
+}
+
+/// Merges two commits that both have something of their own.
+fn merge_pair(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, GitError> {
+    let bases = match repo.raw.merge_bases(ours.0, theirs.0) {
+        Ok(bases) => bases.iter().copied().map(CommitId).collect(),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => Vec::new(),
+        Err(error) => return Err(GitError::library("find the merge base")(error)),
+    };
+    let trees = |base: Option<TreeId>| merge_trees(repo, base, repo.tree_of(ours)?, repo.tree_of(theirs)?);
+    let merged = match bases[..] {
+        [] => trees(None)?,
+        [base] => trees(Some(repo.tree_of(base)?))?,
+        // Criss-cross: the bases have to be merged first, which git and the library know how to do.
+        _ => MergedTree::Special,
+    };
+    settle(merged, || by_git(repo, None, ours, theirs), || by_library(repo, ours, theirs))
+}
+
+/// Takes a clean merge as it is. What conflicts, or asks for more than we do, is for git to decide, which looks for
+/// renames and heeds `merge=` attributes; the library stands in for a git that is too old to merge in memory.
+fn settle(
+    merged: MergedTree,
+    by_git: impl FnOnce() -> Result<Option<Outcome>, GitError>,
+    by_library: impl FnOnce() -> Result<Outcome, GitError>,
+) -> Result<Outcome, GitError> {
+    match merged {
+        MergedTree::Clean(tree) => Ok(Outcome::Clean(tree)),
+        MergedTree::Conflict(_) | MergedTree::Special => match by_git()? {
+            Some(outcome) => Ok(outcome),
+            None => by_library(),
+        },
+    }
+}
+
+/// `git merge-tree`; `None` when this git has no such command (before 2.38; with a given base before 2.40).
+fn by_git(
+    repo: &Repo,
+    base: Option<CommitId>,
+    ours: CommitId,
+    theirs: CommitId,
+) -> Result<Option<Outcome>, GitError> {
+    const SETTINGS: [&str; 6] =
+        ["-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "merge.renormalize=false"];
+    let at = RepoPath { work_dir: None, git_dir: repo.path().common_dir.clone(), ..repo.path().clone() };
+    let mut arguments =
+        vec!["merge-tree".to_owned(), "--write-tree".into(), "-z".into(), "--name-only".into()];
+    arguments.extend(base.map(|base| format!("--merge-base={base}")));
+    arguments.extend([ours.to_string(), theirs.to_string()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Attributes are those of our side, not those of whatever is checked out.
+    let with_attributes = command::git_at(&at).args([format!("--attr-source={ours}")]).args(SETTINGS);
+    let mut output = command::attempt(with_attributes, &arguments)?;
+    if !matches!(output.code, 0 | 1) {
+        output = command::attempt(command::git_at(&at).args(SETTINGS), &arguments)?;
+    }
+    let mut fields = output.stdout.split(|byte| *byte == 0).map(|field| String::from_utf8_lossy(field));
+    match (output.code, fields.next().and_then(|tree| tree.parse().ok())) {
+        (0, Some(tree)) => Ok(Some(Outcome::Clean(tree))),
+        (1, Some(_)) => {
+            let mut files: Vec<String> =
+                fields.take_while(|name| !name.is_empty()).map(std::borrow::Cow::into_owned).collect();
+            files.sort();
+            files.dedup();
+            Ok(Some(Outcome::Conflict(files)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn by_library(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, GitError> {
+    let (ours, theirs) = (repo.commit_object(ours)?, repo.commit_object(theirs)?);
+    let index =
+        repo.raw.merge_commits(&ours, &theirs, None).map_err(GitError::library("merge two commits"))?;
+    from_index(repo, index)
+}
+
+fn by_library_with_base(
+    repo: &Repo,
+    base: TreeId,
+    ours: TreeId,
+    theirs: TreeId,
+) -> Result<Outcome, GitError> {
+    let (base, ours, theirs) = (repo.tree_object(base)?, repo.tree_object(ours)?, repo.tree_object(theirs)?);
+    let index =
+        repo.raw.merge_trees(&base, &ours, &theirs, None).map_err(GitError::library("merge two trees"))?;
+    from_index(repo, index)
+}
+
+fn from_index(repo: &Repo, mut index: git2::Index) -> Result<Outcome, GitError> {
+    if !index.has_conflicts() {
+        let tree = index.write_tree_to(&repo.raw).map_err(GitError::library("write a merged tree"))?;
+        return Ok(Outcome::Clean(TreeId(tree)));
+    }
+    let conflicts = index.conflicts().map_err(GitError::library("list the conflicts"))?;
+    let mut files: Vec<String> = conflicts
+        .filter_map(Result::ok)
+        .flat_map(|conflict| [conflict.ancestor, conflict.our, conflict.their])
+        .flatten()
+        .map(|entry| String::from_utf8_lossy(&entry.path).into_owned())
+        .collect();
+    files.sort();
+    files.dedup();
+    Ok(Outcome::Conflict(files))
+}
+
+/// Of the heads merged before, the one that `head` conflicts with: the first that conflicts with it alone, else the
+/// last that touched one of the files, else the base.
+fn culprit(
+    repo: &Repo,
+    base: CommitId,
+    earlier: &[CommitId],
+    head: CommitId,
+    files: &[String],
+) -> Result<CommitId, GitError> {
+    let mut touched = None;
+    for candidate in earlier.iter().copied() {
+        if repo.contains(head, candidate)? {
+            continue;
+        }
+        if let Outcome::Conflict(_) = merge_pair(repo, candidate, head)? {
+            return Ok(candidate);
+        }
+        let changes = repo.changes(repo.tree_of(base)?, repo.tree_of(candidate)?)?;
+        if changes.iter().any(|change| files.iter().any(|file| *file == change.name())) {
+            touched = Some(candidate);
+        }
+    }
+    Ok(touched.or(earlier.last().copied()).unwrap_or(base))
+}

@@ -1,7 +1,48 @@
 //! The repository: objects, slots, leases, merges. Knows nothing of workflows.
+//!
+//! Objects, trees and merges go through libgit2, in memory. What touches a work tree or needs the user's own
+//! configuration (filters, large files, status) goes through the `git` command, with hooks and file-system monitors
+//! switched off. The variables `GIT_DIR`, `GIT_WORK_TREE`, `GIT_INDEX_FILE` and their like are ignored everywhere: the
+//! repository is the one that the directory is in, so that a run started from a hook or an alias acts on what its user
+//! sees.
 
+mod bring;
+mod capture;
+pub mod checkout;
+pub mod command;
+mod diff;
+mod edit;
+mod error;
+mod files;
+mod filters;
+mod globs;
+mod id;
+mod ignore;
+mod index;
 pub mod lease;
 pub mod merge;
+mod merge_tree;
+mod path;
+mod pattern;
+mod plain;
 pub mod repo;
+mod settings;
 pub mod slot;
+#[cfg(test)]
+mod testing;
 pub mod tree;
+mod untracked;
+mod walk;
+mod workspace;
+mod worktree;
+
+pub use checkout::{Checkout, Head};
+pub use diff::{Change, Kind};
+pub use error::GitError;
+pub use id::{CommitId, TreeId};
+pub use lease::{Captured, Lease, LeaseRequest};
+pub use merge::{Merged, merge_heads, transplant};
+pub use path::RepoPath;
+pub use repo::{Expect, Repo, Stamp};
+pub use slot::{Holder, Pool, SlotInfo, SlotState, default_directory};
+pub use tree::{Globs, ReadsMemo};

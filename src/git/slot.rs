@@ -1,1 +1,349 @@
-//! To be written.
+//! The pool of worktrees ("slots") and the files that say what each holds. Knows how slots are found, locked, listed and
+//! removed; bringing one to a tree and reading it back is the lease's.
+//!
+//! `<pool>/<N>/` is a linked worktree with a detached `HEAD`. Beside it:
+//! - `<N>.lock`: held through the kernel while the slot is leased, so that a crash frees it;
+//! - `<N>.dirty`: on disk before the slot is touched, with who holds it. After a crash it is still there with that name,
+//!   and whatever is left of the holder is ended before the slot is used again. A slot that was given back keeps the file,
+//!   without a holder: so it is made durable once for each slot, not once for each lease;
+//! - `<N>.json`: what it held last, to choose well.
+//!
+//! The lock files stay when slots are removed: one that is unlinked can be locked twice. Only worktrees that this pool
+//! made are ever touched, and nothing is ever pruned.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::index::Stat;
+use super::settings::Settings;
+use super::workspace::Known;
+use super::{GitError, Repo, RepoPath, TreeId, files, worktree};
+use crate::digest::Digest;
+use crate::disk::{self, DiskError, Durability, Lock};
+
+/// Version of the files beside the slots.
+const FORMAT: u32 = 1;
+
+/// Who uses a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub run: String,
+    pub node: String,
+}
+
+/// The slots of one repository. Cheap to clone; shared by threads and, through the file system, by processes.
+#[derive(Clone)]
+pub struct Pool {
+    pub(in crate::git) inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("directory", &self.inner.directory).finish_non_exhaustive()
+    }
+}
+
+pub(in crate::git) struct Inner {
+    pub repo: RepoPath,
+    pub directory: PathBuf,
+    settings: Mutex<Option<Arc<Settings>>>,
+    /// Open repositories that no lease uses now.
+    repos: Mutex<Vec<Repo>>,
+    /// What slots hold that this process gave back, with the `<N>.json` that it wrote then.
+    known: Mutex<HashMap<u32, (Stat, Known)>>,
+}
+
+/// What is known of a slot without touching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotInfo {
+    pub number: u32,
+    pub path: PathBuf,
+    pub state: SlotState,
+    /// Who has it, or had it when it became dirty.
+    pub holder: Option<Holder>,
+    /// The node that used it last.
+    pub node: Option<String>,
+    /// The tree it was last brought to.
+    pub tree: Option<TreeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    Free,
+    /// Leased now.
+    Busy,
+    /// Free, but its holder did not give it back: it is checked before it is used again.
+    Dirty,
+}
+
+impl SlotInfo {
+    /// Bytes on disk, counted now: this reads the whole slot's directories.
+    pub fn disk_bytes(&self) -> u64 {
+        directory_bytes(&self.path)
+    }
+}
+
+/// Which slots to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Number(u32),
+}
+
+/// What became of a slot that was to be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    Removed(u32),
+    /// In use by someone.
+    Busy(u32),
+}
+
+/// Where the slots of a repository live when nothing else is asked for: outside of it, because tools get confused by a
+/// checkout in a checkout. The name is for people, the digest keeps repositories of one name apart.
+pub fn default_directory(repo: &RepoPath, cache_home: &Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let digest = Digest::of_bytes(repo.common_dir.as_os_str().as_bytes()).to_hex();
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = repo.name().chars().map(safe).take(40).collect();
+    cache_home.join("spb").join(format!("{name}-{}", &digest[..8]))
+}
+
+impl Pool {
+    /// # Errors
+    /// When the directories cannot be made.
+    pub fn open(repo: &RepoPath, directory: PathBuf) -> Result<Self, GitError> {
+        disk::create_directory(&directory)?;
+        disk::create_directory(&repo.common_dir.join("spb"))?;
+        let directory = std::fs::canonicalize(&directory)
+            .map_err(|source| DiskError::new("resolve", &directory, source))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                repo: repo.clone(),
+                directory,
+                settings: Mutex::default(),
+                repos: Mutex::default(),
+                known: Mutex::default(),
+            }),
+        })
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    /// All slots in order of their numbers. Writes nothing.
+    ///
+    /// # Errors
+    /// When the pool's directory cannot be read.
+    pub fn list(&self) -> Result<Vec<SlotInfo>, GitError> {
+        let slots = self.inner.numbers(Numbers::Existing)?.into_iter().map(|number| self.inner.place(number));
+        slots.map(|slot| slot.info()).collect()
+    }
+
+    /// Removes free slots with everything in them; those in use stay and are reported.
+    ///
+    /// # Errors
+    /// When something of a free slot cannot be removed.
+    pub fn remove(&self, which: Which) -> Result<Vec<Removal>, GitError> {
+        let numbers = match which {
+            Which::All => self.inner.numbers(Numbers::Existing)?,
+            Which::Number(number) => {
+                self.inner.numbers(Numbers::Existing)?.into_iter().filter(|n| *n == number).collect()
+            }
+        };
+        numbers.into_iter().map(|number| self.inner.remove(number)).collect()
+    }
+}
+
+impl Inner {
+    pub fn place(&self, number: u32) -> Place {
+        Place { number, path: self.directory.join(number.to_string()) }
+    }
+
+    /// Numbers of slots that have anything but a lock, or with a lock alone too.
+    pub fn numbers(&self, which: Numbers) -> Result<Vec<u32>, GitError> {
+        let fail = |source| DiskError::new("read the directory", &self.directory, source);
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let (stem, rest) = name.split_once('.').unwrap_or((name, ""));
+            if rest != "lock" || which == Numbers::All {
+                numbers.extend(stem.parse::<u32>().ok().filter(|number| *number > 0));
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    pub fn settings(&self) -> Result<Arc<Settings>, GitError> {
+        let mut settings = locked(&self.settings);
+        match &*settings {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Ok(Arc::clone(settings.insert(Arc::new(Settings::read(&self.repo)?)))),
+        }
+    }
+
+    /// An open repository, from those that lie ready.
+    pub fn take_repo(&self) -> Result<Repo, GitError> {
+        let ready = locked(&self.repos).pop();
+        ready.map_or_else(|| Repo::open(&self.repo), Ok)
+    }
+
+    pub fn give_repo(&self, repo: Repo) {
+        locked(&self.repos).push(repo);
+    }
+
+    /// What this process knows of a slot, unless another has used it since.
+    pub fn recall(&self, slot: &Place) -> Option<Known> {
+        let (written, known) = locked(&self.known).remove(&slot.number)?;
+        let meta = std::fs::symlink_metadata(slot.beside("json")).ok()?;
+        (Stat::of(&meta) == written).then_some(known)
+    }
+
+    pub fn remember(&self, slot: &Place, written: Stat, known: Known) {
+        locked(&self.known).insert(slot.number, (written, known));
+    }
+
+    fn remove(&self, number: u32) -> Result<Removal, GitError> {
+        let slot = self.place(number);
+        let Some(_lock) = Lock::attempt(&slot.beside("lock"))? else { return Ok(Removal::Busy(number)) };
+        slot.mark_dirty(slot.mark().and_then(|mark| mark.holder).as_ref())?;
+        files::clear(&slot.path)?;
+        worktree::forget(&self.repo, &worktree::admin_name(&self.directory, number))?;
+        for file in ["json", "dirty"] {
+            disk::remove(&slot.beside(file))?;
+        }
+        Ok(Removal::Removed(number))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::git) enum Numbers {
+    /// Slots that exist.
+    Existing,
+    /// Those that existed once, too.
+    All,
+}
+
+/// The data behind these locks is whole at any moment, so a panic elsewhere does not matter.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One slot's files.
+#[derive(Clone, Debug)]
+pub(in crate::git) struct Place {
+    pub number: u32,
+    pub path: PathBuf,
+}
+
+/// `<N>.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(in crate::git) struct Held {
+    version: u32,
+    pub node: String,
+    pub tree: String,
+}
+
+/// `<N>.dirty`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::git) struct Mark {
+    version: u32,
+    /// `None`: it was given back, or nobody can tell any more.
+    pub holder: Option<Holder>,
+    /// Identity of the system's run in which the mark was made: what was not flushed when it went down may be lost.
+    boot: String,
+}
+
+impl Mark {
+    /// Whether the system has been running since.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.boot == boot_id()
+    }
+}
+
+impl Place {
+    pub fn beside(&self, extension: &str) -> PathBuf {
+        self.path.with_extension(extension)
+    }
+
+    pub fn error(&self, why: &str) -> GitError {
+        GitError::Slot { path: self.path.clone(), why: why.to_owned() }
+    }
+
+    pub fn held(&self) -> Option<Held> {
+        let bytes = std::fs::read(self.beside("json")).ok()?;
+        serde_json::from_slice(&bytes).ok().filter(|held: &Held| held.version == FORMAT)
+    }
+
+    /// Writes `<N>.json`; gives its stat data, whose time is that of the pool's file system now.
+    pub fn set_held(&self, node: &str, tree: TreeId) -> Result<Stat, GitError> {
+        let held = Held { version: FORMAT, node: node.to_owned(), tree: tree.to_string() };
+        let path = self.beside("json");
+        write_json(&path, &held, Durability::Crash)?;
+        let meta = std::fs::symlink_metadata(&path).map_err(|error| DiskError::new("read", &path, error))?;
+        Ok(Stat::of(&meta))
+    }
+
+    /// The mark, if there is one. One that cannot be read says only that the slot is dirty.
+    pub fn mark(&self) -> Option<Mark> {
+        let bytes = std::fs::read(self.beside("dirty")).ok()?;
+        let unknown = Mark { version: FORMAT, holder: None, boot: String::new() };
+        Some(serde_json::from_slice(&bytes).unwrap_or(unknown))
+    }
+
+    /// Makes the mark, durably if there was none: a crash from here on is seen.
+    pub fn mark_dirty(&self, holder: Option<&Holder>) -> Result<(), GitError> {
+        let path = self.beside("dirty");
+        let durability = if path.exists() { Durability::Crash } else { Durability::PowerLoss };
+        let mark = Mark { version: FORMAT, holder: holder.cloned(), boot: boot_id() };
+        write_json(&path, &mark, durability)
+    }
+
+    fn info(&self) -> Result<SlotInfo, GitError> {
+        let mark = self.mark();
+        let holder = mark.and_then(|mark| mark.holder);
+        // Only one that was not given back is tried: the trial must not make a free slot look busy to someone else.
+        let state = match holder {
+            None => SlotState::Free,
+            Some(_) if Lock::attempt(&self.beside("lock"))?.is_none() => SlotState::Busy,
+            Some(_) => SlotState::Dirty,
+        };
+        let held = self.held();
+        Ok(SlotInfo {
+            number: self.number,
+            path: self.path.clone(),
+            state,
+            holder,
+            tree: held.as_ref().and_then(|held| held.tree.parse().ok()),
+            node: held.map(|held| held.node),
+        })
+    }
+}
+
+fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<(), GitError> {
+    let bytes = serde_json::to_vec(value).expect("plain structs of strings serialise");
+    Ok(disk::replace(path, &bytes, durability)?)
+}
+
+/// Empty where the system does not tell.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+fn directory_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
+    let own = meta.blocks() * 512;
+    if !meta.is_dir() {
+        return own;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    own + entries.map(|entry| directory_bytes(&entry.path())).sum::<u64>()
+}

@@ -1,1 +1,133 @@
-//! What spb remembers under the git directory: journal, cache, artifacts, checkpoints.
+//! What spb remembers, all of it under `<git common dir>/spb/`: journals, the cache index, artifacts, checkpoints.
+//! Journals are the truth; the index can always be rebuilt from them.
+
+pub mod artifacts;
+pub mod cache;
+pub mod index;
+pub mod journal;
+pub mod operations;
+pub mod processes;
+pub mod recorder;
+pub mod runs;
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, DiskError, Durability};
+use crate::event;
+use crate::name::RunId;
+
+/// A store that cannot be used, with the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(
+        "`{}` was written by a newer spb (format {found}, this one knows {known}); update spb, or move the folder away",
+        path.display()
+    )]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("the index `{}`: {source}", path.display())]
+    Index { path: PathBuf, source: rusqlite::Error },
+}
+
+/// Where everything lies. Making one touches nothing.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    pub fn at(common_dir: &Path) -> Self {
+        Self { root: common_dir.join("spb") }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the folders and the format mark; refuses a store of a newer format. For commands that write.
+    ///
+    /// # Errors
+    /// When a folder cannot be made or the store is newer than this program.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        disk::create_directory(&self.runs_directory())?;
+        disk::create_directory(&self.artifacts_directory())?;
+        let mark = self.root.join("format");
+        if self.check_format()?.is_none() {
+            disk::replace(&mark, format!("{}\n", event::FORMAT).as_bytes(), Durability::PowerLoss)?;
+        }
+        Ok(())
+    }
+
+    /// The format of the store; `None` when there is none yet. For every command.
+    ///
+    /// # Errors
+    /// When the store is newer than this program or its mark cannot be read.
+    pub fn check_format(&self) -> Result<Option<u32>, StoreError> {
+        let mark = self.root.join("format");
+        let text = match std::fs::read_to_string(&mark) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(DiskError::new("read", &mark, error).into()),
+        };
+        match text.trim().parse::<u32>() {
+            Ok(found) if found > event::FORMAT => {
+                Err(StoreError::Newer { path: self.root.clone(), found, known: event::FORMAT })
+            }
+            Ok(found) => Ok(Some(found)),
+            // The mark is replaced whole, so an unreadable one is rot, not a torn write: it can be written again.
+            Err(_) => Ok(None),
+        }
+    }
+
+    pub fn runs_directory(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn run_directory(&self, run: &RunId) -> PathBuf {
+        self.runs_directory().join(run.as_str())
+    }
+
+    pub fn journal(&self, run: &RunId) -> PathBuf {
+        self.run_directory(run).join("journal.ndjson")
+    }
+
+    pub fn workflows_directory(&self) -> PathBuf {
+        self.root.join("workflows")
+    }
+
+    /// The text of a workflow that a run was started with, by its BLAKE3.
+    pub fn workflow_copy(&self, digest: &str) -> PathBuf {
+        self.workflows_directory().join(format!("{digest}.yaml"))
+    }
+
+    /// Held by the engine of a run for as long as it lives.
+    pub fn run_lock(&self, run: &RunId) -> PathBuf {
+        self.run_directory(run).join("lock")
+    }
+
+    /// What the node's processes wrote, by attempt. No node id holds `@`.
+    pub fn log(&self, run: &RunId, node: &str, attempt: u32) -> PathBuf {
+        let name = if attempt <= 1 { format!("{node}.log") } else { format!("{node}@{attempt}.log") };
+        self.run_directory(run).join("logs").join(name)
+    }
+
+    /// Processes of the run's nodes, noted when they start.
+    pub fn processes(&self, run: &RunId) -> PathBuf {
+        self.run_directory(run).join("processes")
+    }
+
+    pub fn artifacts_directory(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
+    pub fn index_path(&self) -> PathBuf {
+        self.root.join("index.sqlite")
+    }
+
+    pub fn operations_path(&self) -> PathBuf {
+        self.root.join("operations.ndjson")
+    }
+}

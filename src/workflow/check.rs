@@ -52,7 +52,8 @@ pub(super) struct Check<'s> {
     pub broken_inputs: Vec<String>,
 }
 
-/// Checks a tree. Without a workflow, at least one of the problems is an error.
+/// Checks a tree. The workflow is there as far as it could be understood: with an error among the problems, it is good
+/// for finding further ones only. Without a workflow, there is an error.
 pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Problem>) {
     let mut check = Check {
         problems: Vec::new(),
@@ -60,8 +61,7 @@ pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Pr
         broken_inputs: Vec::new(),
     };
     let workflow = check.file(source, root);
-    let errors = check.problems.iter().any(|problem| problem.severity == Severity::Error);
-    (workflow.filter(|_| !errors), check.problems)
+    (workflow, check.problems)
 }
 
 impl<'s> Check<'s> {

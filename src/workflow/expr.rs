@@ -275,6 +275,11 @@ impl Condition {
         Self { expression: None, offset: 0 }
     }
 
+    /// It is nothing but `success()`.
+    pub fn is_success(&self) -> bool {
+        self.expression.is_none()
+    }
+
     /// Compiles a bare expression, or one in `${{ }}`.
     pub(super) fn compile(text: &str) -> Result<Self, Fault> {
         let (mut offset, mut body) = trimmed(text, 0);

@@ -41,6 +41,14 @@ pub enum ReadError {
 /// # Errors
 /// When there is no regular file of a sane size to read. Whatever is in it is a problem, not an error.
 pub fn read(path: &Path) -> Result<Loaded, ReadError> {
+    read_with(path, |_| Vec::new())
+}
+
+/// The same with checks of a layer above, such as cycles: their problems come with all others.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(path: &Path, more: impl FnOnce(&Workflow) -> Vec<Problem>) -> Result<Loaded, ReadError> {
     let fail = |source| ReadError::Io { path: path.to_owned(), source };
     // Looked at before it is opened: opening a FIFO waits for a writer.
     regular(path, &std::fs::metadata(path).map_err(fail)?)?;
@@ -51,7 +59,7 @@ pub fn read(path: &Path) -> Result<Loaded, ReadError> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(ReadError::TooLarge { path: path.to_owned() });
     }
-    Ok(load(path, bytes))
+    Ok(load_with(path, bytes, more))
 }
 
 fn regular(path: &Path, metadata: &Metadata) -> Result<(), ReadError> {
@@ -68,6 +76,11 @@ fn regular(path: &Path, metadata: &Metadata) -> Result<(), ReadError> {
 
 /// Checks the bytes of a file. Total: every input gives a workflow or at least one error, and never a panic.
 pub fn load(path: &Path, bytes: Vec<u8>) -> Loaded {
+    load_with(path, bytes, |_| Vec::new())
+}
+
+/// The same with checks of a layer above. They see the workflow even when it has other problems.
+pub fn load_with(path: &Path, bytes: Vec<u8>, more: impl FnOnce(&Workflow) -> Vec<Problem>) -> Loaded {
     let (text, problem) = decode(bytes);
     let source = Arc::new(Source { path: path.to_owned(), text });
     if let Some(problem) = problem {
@@ -78,6 +91,7 @@ pub fn load(path: &Path, bytes: Vec<u8>) -> Loaded {
     if let Some(tree) = &tree {
         let (checked, found) = check::check(&source, tree);
         list.extend(found);
+        list.extend(checked.as_ref().map(more).unwrap_or_default());
         workflow = checked;
     } else if list.is_empty() {
         list.push(empty());

@@ -31,4 +31,4 @@ pub mod show;
 mod suggest;
 mod yaml;
 
-pub use load::{Loaded, ReadError, load, read};
+pub use load::{Loaded, ReadError, load, load_with, read, read_with};

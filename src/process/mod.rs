@@ -1,5 +1,11 @@
 //! Starts, signals and waits for processes. Knows nothing of nodes or workflows.
 
+mod spawn;
+mod start;
+
+pub use spawn::{Child, Exit, Start, Status};
+pub use start::StartError;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +18,7 @@ pub struct Tool {
     program: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, Option<OsString>)>,
+    is_environment_empty: bool,
     directory: Option<PathBuf>,
     input: Option<Vec<u8>>,
 }
@@ -31,6 +38,7 @@ impl Tool {
             program: program.as_ref().to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            is_environment_empty: false,
             directory: None,
             input: None,
         }
@@ -45,6 +53,13 @@ impl Tool {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self
+    }
+
+    /// Starts from an empty environment instead of ours.
+    #[must_use]
+    pub fn env_clear(mut self) -> Self {
+        self.is_environment_empty = true;
         self
     }
 
@@ -92,6 +107,9 @@ impl Tool {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.arguments).process_group(0);
+        if self.is_environment_empty {
+            command.env_clear();
+        }
         for (name, value) in &self.environment {
             match value {
                 Some(value) => command.env(name, value),

@@ -1,0 +1,241 @@
+//! From files and arguments to plans: reads, checks, resolves inputs, finds the base. Everything that is wrong is shown
+//! at once, and then nothing was touched.
+
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use indexmap::IndexMap;
+
+use super::apply::{Inputs, Jobs, Select};
+use super::{Context, Exit, Failure, out};
+use crate::engine::setup::{Request, Settings, selection};
+use crate::event::Options;
+use crate::git::{Repo, RepoPath};
+use crate::plan::{Plan, PlanError, cycle};
+use crate::store::recorder::Notice;
+use crate::workflow::expr::Scope;
+use crate::workflow::input::{self, Given};
+use crate::workflow::model::Workflow;
+use crate::workflow::problem::{Problems, Severity};
+use crate::workflow::{self, show};
+
+/// Columns of a diagnostic where no terminal says otherwise.
+const DIAGNOSTIC_WIDTH: usize = 100;
+
+/// Reads one file, cycles included. Problems are printed; errors among them end the command.
+///
+/// # Errors
+/// A silent one after the problems were shown, or why the file cannot be read.
+pub fn workflow(path: &Path) -> Result<Workflow, Failure> {
+    let loaded = read(path)?;
+    show_problems(&loaded.problems);
+    loaded.workflow.ok_or_else(|| Failure::silent(Exit::Invalid))
+}
+
+/// Reads one file with every check there is.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn read(path: &Path) -> Result<workflow::Loaded, Failure> {
+    workflow::read_with(path, cycle::problems).map_err(|error| {
+        Failure::invalid(error.to_string())
+            .with_help("give the path of a workflow file, or make one: `spb init`")
+    })
+}
+
+/// Prints problems to standard error, as a person reads them.
+pub fn show_problems(problems: &Problems) {
+    if !problems.list.is_empty() {
+        let colour = out::stderr_has_colours();
+        out::note(show::render(problems, colour, out::stderr_width().unwrap_or(DIAGNOSTIC_WIDTH)).trim_end());
+    }
+}
+
+/// All files with their inputs, as requests on a base.
+///
+/// # Errors
+/// Everything that is wrong with files, inputs and selection, shown at once.
+pub fn requests(
+    repository: &RepoPath,
+    files: &[std::path::PathBuf],
+    inputs: &Inputs,
+    options: &Options,
+    base: Option<&str>,
+) -> Result<Vec<Request>, Failure> {
+    let mut workflows = Vec::new();
+    let mut failure = None;
+    for file in files {
+        match workflow(file) {
+            Ok(workflow) => workflows.push((file, Arc::new(workflow))),
+            Err(error) => {
+                out::failure(&error);
+                failure = Some(Failure::silent(error.exit));
+            }
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let given = given(inputs)?;
+    refuse_unknown(&workflows, &given)?;
+    let repo = Repo::open(repository)?;
+    let mut requests = Vec::new();
+    for (file, workflow) in workflows {
+        let own: IndexMap<String, Given> = given
+            .iter()
+            .filter(|(name, _)| files.len() == 1 || workflow.inputs.contains_key(*name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let inputs = resolved(&workflow, own)?;
+        let revision = match base {
+            Some(base) => base.to_owned(),
+            None => base_of(&workflow, &inputs)?,
+        };
+        let commit = repo.resolve(&revision)?;
+        let plan = Plan::new(Arc::clone(&workflow), inputs, &selection(options)).map_err(plan_failure)?;
+        requests.push(Request {
+            plan,
+            file: file.to_string_lossy().into_owned(),
+            base: commit,
+            base_revision: revision,
+            options: options.clone(),
+            resume: None,
+        });
+    }
+    Ok(requests)
+}
+
+/// What the command line chose, as a run keeps it.
+pub fn options(select: &Select, fail_fast: bool) -> Options {
+    Options { until: select.until.clone(), only: select.only.clone(), fresh: select.fresh, fail_fast }
+}
+
+/// What the engine must know of the machine and the user.
+///
+/// # Errors
+/// When there is no place for worktrees.
+pub fn settings(
+    context: &Context,
+    repository: RepoPath,
+    requests: &[Request],
+    jobs: Option<Jobs>,
+    listener: Sender<Notice>,
+) -> Result<Settings, Failure> {
+    let pool_directory = context.pool_directory(&repository)?;
+    let names = requests.iter().flat_map(|request| {
+        let workflow = &request.plan.workflow;
+        workflow.pass_env.iter().chain(&workflow.secrets)
+    });
+    let environment: Vec<(OsString, OsString)> =
+        names.filter_map(|name| Some((OsString::from(name), context.env.lookup(name)?))).collect();
+    Ok(Settings {
+        cache_directory: pool_directory.join("cache"),
+        pool_directory,
+        base_env: context.env.base.clone(),
+        environment,
+        jobs: match jobs {
+            Some(Jobs::Number(number)) => Some(number.get()),
+            Some(Jobs::Auto) | None => None,
+        },
+        auto_jobs: jobs == Some(Jobs::Auto),
+        repo: repository,
+        listener,
+    })
+}
+
+/// The failure of a selection or an expansion.
+pub fn plan_failure(error: PlanError) -> Failure {
+    let help = match &error {
+        PlanError::UnknownNode { .. } => Some("`spb plan FILE` lists the nodes"),
+        PlanError::Matrix { .. } | PlanError::Cycle(_) | PlanError::TooLarge(_) => None,
+    };
+    let failure = Failure::invalid(error.to_string());
+    match help {
+        Some(help) => failure.with_help(help),
+        None => failure,
+    }
+}
+
+fn given(inputs: &Inputs) -> Result<IndexMap<String, Given>, Failure> {
+    let mut given = IndexMap::new();
+    if let Some(path) = &inputs.file {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::invalid(format!("cannot read the inputs in `{}`: {error}", path.display()))
+        })?;
+        let values = input::inputs_file(path, &text).map_err(|error| Failure::invalid(error.to_string()))?;
+        given.extend(values.into_iter().map(|(name, value)| (name, Given::Value(value))));
+    }
+    for assignment in &inputs.given {
+        given.insert(assignment.name.clone(), Given::Text(assignment.value.clone()));
+    }
+    Ok(given)
+}
+
+/// With several files an input belongs to those that declare it; one that none declares is a mistake.
+fn refuse_unknown(
+    workflows: &[(&std::path::PathBuf, Arc<Workflow>)],
+    given: &IndexMap<String, Given>,
+) -> Result<(), Failure> {
+    if workflows.len() < 2 {
+        return Ok(());
+    }
+    let unknown =
+        given.keys().find(|name| !workflows.iter().any(|(_, workflow)| workflow.inputs.contains_key(*name)));
+    match unknown {
+        Some(name) => Err(Failure::invalid(format!("none of the workflows has an input `{name}`"))),
+        None => Ok(()),
+    }
+}
+
+/// The inputs' values; on a terminal, what is missing is asked for.
+fn resolved(
+    workflow: &Workflow,
+    mut given: IndexMap<String, Given>,
+) -> Result<IndexMap<String, serde_json::Value>, Failure> {
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        let missing = workflow.inputs.iter().filter(|(_, input)| input.default.is_none());
+        for (name, input) in missing {
+            if !given.contains_key(name)
+                && let Some(answer) = ask(name, &input.description)
+            {
+                given.insert(name.clone(), Given::Text(answer));
+            }
+        }
+    }
+    input::resolve(workflow, &given).map_err(|problems| {
+        for problem in &problems {
+            let failure = Failure::invalid(problem.to_string());
+            out::failure(&match &problem.help {
+                Some(help) => failure.with_help(help),
+                None => failure,
+            });
+        }
+        Failure::silent(Exit::Invalid)
+    })
+}
+
+fn ask(name: &str, description: &str) -> Option<String> {
+    let about = if description.is_empty() { String::new() } else { format!(" ({description})") };
+    let mut stderr = std::io::stderr();
+    write!(stderr, "{name}{about}: ").and_then(|()| stderr.flush()).ok()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).ok()?;
+    let line = line.trim_end_matches(['\n', '\r']);
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// `worktrees.base` with the inputs in it.
+fn base_of(workflow: &Workflow, inputs: &IndexMap<String, serde_json::Value>) -> Result<String, Failure> {
+    let mut scope = Scope::default();
+    let inputs = inputs.clone().into_iter().collect();
+    scope.names.insert("inputs".to_owned(), serde_json::Value::Object(inputs));
+    workflow.base.render(&scope).map_err(|error| Failure::invalid(format!("worktrees.base: {error}")))
+}
+
+/// Whether any of the problems is an error, or a warning where warnings count.
+pub fn is_bad(problems: &Problems, strict: bool) -> bool {
+    problems.list.iter().any(|problem| strict || problem.severity == Severity::Error)
+}

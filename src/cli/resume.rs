@@ -1,0 +1,125 @@
+//! `spb resume`: carries on with a run that stopped.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::apply::{Jobs, Show, carry_out};
+use super::{Context, Exit, Failure, load, out};
+use crate::digest::Digest;
+use crate::engine::setup::{self, Request};
+use crate::name::RunId;
+use crate::plan::{Plan, cycle};
+use crate::store::Store;
+use crate::store::runs::{self, RunState, RunView};
+use crate::workflow;
+
+/// Carry on with a run that stopped
+///
+/// What is finished stays finished; everything else of the run is tried again, with the workflow file and the inputs it was
+/// started with.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  spb resume                    the newest run
+  spb resume k3f9               the run whose id holds `k3f9`
+  spb resume --jobs 2           with fewer nodes at the same time")]
+pub struct Args {
+    /// The run: its id or a part of it, or `latest`
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// How many nodes run at the same time at most: a number, or `auto` [default: as the run was started]
+    #[arg(short, long, value_name = "N|auto")]
+    pub jobs: Option<Jobs>,
+    #[command(flatten)]
+    pub show: Show,
+    /// Print only failures and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When there is nothing to resume, or whatever keeps the run from being recorded.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let (repository, store) = context.store()?;
+    let id = match &args.run {
+        Some(name) => runs::find(&store, Some(name))?,
+        None => newest_unfinished(&store)?,
+    };
+    let view = runs::view(&store, &id)?;
+    match view.state() {
+        RunState::Running => {
+            let engine = view.engine.process.pid;
+            return Err(Failure::environment(format!("run {id} is still running (process {engine})"))
+                .with_help(format!("watch it with `spb status {id}`, or stop it with `spb cancel {id}`")));
+        }
+        RunState::Succeeded => {
+            out::note(&format!("run {id} has succeeded already: nothing is left to do"));
+            return Ok(Exit::Done);
+        }
+        RunState::Interrupted | RunState::Failed | RunState::Cancelled => {}
+    }
+    let started_with = view.started.jobs;
+    let request = request(&store, view)?;
+    let jobs = args.jobs.or_else(|| NonZeroUsize::new(started_with).map(Jobs::Number));
+    carry_out(context, repository, vec![request], jobs, &args.show, args.quiet)
+}
+
+fn newest_unfinished(store: &Store) -> Result<RunId, Failure> {
+    let newest = runs::find(store, None)?;
+    let unfinished = runs::list(store).into_iter().find(|run| {
+        runs::view(store, run).is_ok_and(|view| {
+            matches!(view.state(), RunState::Interrupted | RunState::Failed | RunState::Cancelled)
+        })
+    });
+    Ok(unfinished.unwrap_or(newest))
+}
+
+/// The request that the run was started with, from what the store kept of it.
+fn request(store: &Store, view: RunView) -> Result<Request, Failure> {
+    let started = &view.started;
+    let copy = store.workflow_copy(&started.source);
+    let bytes = std::fs::read(&copy).map_err(|error| {
+        Failure::environment(format!("cannot read the run's workflow `{}`: {error}", copy.display()))
+            .with_help(format!("start a new run: `spb apply {}`", started.file))
+    })?;
+    if Digest::of_bytes(&bytes).to_hex() != started.source {
+        return Err(Failure::environment(format!("the run's workflow `{}` is damaged", copy.display()))
+            .with_help(format!("start a new run: `spb apply {}`", started.file)));
+    }
+    tell_of_changes(&started.file, &bytes);
+    let path = std::path::Path::new(&started.file);
+    let loaded = workflow::load_with(path, bytes, cycle::problems);
+    let Some(workflow) = loaded.workflow else {
+        load::show_problems(&loaded.problems);
+        return Err(Failure::environment(
+            "this spb does not accept the workflow that the run was started with",
+        )
+        .with_help(format!("start a new run: `spb apply {}`", started.file)));
+    };
+    let base = started.base.parse().map_err(|_| {
+        Failure::environment(format!("the journal names no commit as the run's base: `{}`", started.base))
+    })?;
+    let plan = Plan::new(Arc::new(workflow), started.inputs.clone(), &setup::selection(&started.options));
+    Ok(Request {
+        plan: plan.map_err(load::plan_failure)?,
+        file: started.file.clone(),
+        base,
+        base_revision: started.base_revision.clone(),
+        options: started.options.clone(),
+        resume: Some(view),
+    })
+}
+
+/// A resumed run goes on with the graph it began with; a file that changed since is said, never silently used.
+fn tell_of_changes(file: &str, bytes: &[u8]) {
+    // What is no plain file any more (a pipe would wait for a writer) cannot be compared.
+    let is_file = std::fs::metadata(file).is_ok_and(|meta| meta.is_file());
+    if is_file && std::fs::read(file).is_ok_and(|now| now != bytes) {
+        out::note(&format!(
+            "`{file}` has changed since this run began; the run goes on with the workflow as it was. \
+             To run the new one: `spb apply {file}`"
+        ));
+    }
+}

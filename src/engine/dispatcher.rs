@@ -1,0 +1,485 @@
+//! The only loop: feeds facts to the scheduler and carries its commands out. Hits are answered here at once, without a
+//! task; misses become units. An error inside the loop becomes the end of a node or of the run, never a `?`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinSet};
+
+use super::finish::{self, Finish};
+use super::flights::{Boarding, Flights};
+use super::graph::graph;
+use super::lookup;
+use super::prepare;
+use super::signals::Signals;
+use super::stages::Stages;
+use super::tools;
+use super::unit::{self, Done, Job};
+use super::workspace::Rooms;
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base};
+use crate::disk::Lock;
+use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished, RunOutcome};
+use crate::executor::Stop;
+use crate::git::Repo;
+use crate::git::tree::ReadsMemo;
+use crate::host;
+use crate::name::RunId;
+use crate::plan::Role;
+use crate::schedule::{Command, End, Input, NodeId, Scheduler};
+use crate::store::cache::Cache;
+use crate::store::index;
+use crate::store::recorder::{Index, Objects, RecorderThread};
+use crate::store::runs::RunView;
+use crate::workflow::model::Workspace;
+
+/// Several runs on their way, with everything they need.
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+    rooms: Arc<Rooms>,
+    memo: Arc<ReadsMemo>,
+    scheduler: Scheduler,
+    /// By node of all runs.
+    ended: Vec<Option<Ended>>,
+    cache: Option<Cache>,
+    repo: Repo,
+    units: JoinSet<Done>,
+    nodes_of_units: HashMap<Id, NodeId>,
+    flights: Flights,
+    stages: Stages,
+    stop: watch::Sender<Stop>,
+    inputs: VecDeque<Input>,
+    tools: HashMap<String, String>,
+    failed: mpsc::UnboundedReceiver<String>,
+    began: std::time::Instant,
+    has_started_units: bool,
+    /// By run: what an earlier engine did of it.
+    earlier: Vec<Option<RunView>>,
+    _locks: Vec<Lock>,
+    thread: RecorderThread,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    pub run: RunId,
+    pub finished: RunFinished,
+}
+
+/// How all runs ended, or what kept the store from recording it.
+#[derive(Debug)]
+pub struct Report {
+    pub runs: Vec<RunReport>,
+    /// Nothing after this sentence was recorded.
+    pub store_failed: Option<String>,
+}
+
+impl Dispatcher {
+    #[expect(clippy::too_many_arguments, reason = "called once, by `setup`, which made them all")]
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        rooms: Rooms,
+        jobs: usize,
+        earlier: Vec<Option<RunView>>,
+        repo: Repo,
+        locks: Vec<Lock>,
+        thread: RecorderThread,
+        failed: mpsc::UnboundedReceiver<String>,
+    ) -> Result<Self, EngineError> {
+        let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
+        let (graph, order) = graph(&shared, cache.as_ref());
+        let count = graph.vertices.len();
+        let dispatcher = Self {
+            scheduler: Scheduler::new(graph, &order, jobs),
+            ended: vec![None; count],
+            cache,
+            repo,
+            units: JoinSet::new(),
+            nodes_of_units: HashMap::new(),
+            flights: Flights::default(),
+            stages: Stages::new(&shared.runs),
+            stop: watch::Sender::new(Stop::Run),
+            inputs: VecDeque::new(),
+            tools: tools::outputs(&shared),
+            failed,
+            began: std::time::Instant::now(),
+            has_started_units: false,
+            earlier,
+            _locks: locks,
+            thread,
+            memo: Arc::new(ReadsMemo::default()),
+            rooms: Arc::new(rooms),
+            shared,
+        };
+        dispatcher.warn_of_short_secrets();
+        Ok(dispatcher)
+    }
+
+    /// The ids of its runs.
+    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
+        self.shared.runs.iter().map(|run| &run.id)
+    }
+
+    /// Runs everything to its end.
+    ///
+    /// # Errors
+    /// When no runtime can be made. A failed node or a full disk is part of the report.
+    pub fn run(self) -> Result<Report, EngineError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(EngineError::Runtime)?;
+        // As a task of its own it is woken on the worker that ends a unit: one thread switch less for each node.
+        match runtime.block_on(async { tokio::spawn(self.work()).await }) {
+            Ok(report) => Ok(report),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    async fn work(mut self) -> Report {
+        let earlier = std::mem::take(&mut self.earlier);
+        self.take_over(&earlier);
+        host::orphans::adopt();
+        let mut signals = Signals::listen();
+        let mut store_failed = None;
+        self.inputs.push_back(Input::Begin);
+        loop {
+            self.carry_out();
+            if self.scheduler.is_done() && self.units.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(done) = self.units.join_next_with_id() => self.unit_ended(done),
+                Some(end) = self.stages.next() => self.stages.tell(&self.shared, end),
+                () = signals.next() => self.stop_more(),
+                Some(message) = self.failed.recv() => {
+                    store_failed.get_or_insert(message);
+                    self.stop_more();
+                }
+            }
+        }
+        while let Some(end) = self.stages.next().await {
+            self.stages.tell(&self.shared, end);
+        }
+        let runs = self.finish().await;
+        let Self { shared, rooms, thread, mut failed, .. } = self;
+        rooms.remove();
+        shared.recorder.flush();
+        if store_failed.is_none() {
+            store_failed = failed.try_recv().ok();
+        }
+        // The thread ends when the last recorder is gone; a unit that was given up may still hold one.
+        if Arc::try_unwrap(shared).map(drop).is_ok() {
+            thread.join();
+        }
+        Report { runs, store_failed }
+    }
+
+    /// Feeds the scheduler until it has nothing more to say.
+    fn carry_out(&mut self) {
+        if self.inputs.is_empty() {
+            return;
+        }
+        self.look(Cache::look_once);
+        while let Some(input) = self.inputs.pop_front() {
+            for command in self.scheduler.handle(input) {
+                match command {
+                    Command::Start(node) => self.start(node),
+                    Command::Skip(node, need) => self.skip(node, need),
+                    Command::Cancel(node) => self.cancel(node),
+                }
+            }
+        }
+        self.look(Cache::look_again);
+    }
+
+    fn look(&self, how: fn(&Cache)) {
+        if let Some(cache) = &self.cache {
+            how(cache);
+        }
+    }
+
+    /// Nodes that an earlier engine finished stay finished, unless what they left is no longer there.
+    fn take_over(&mut self, earlier: &[Option<RunView>]) {
+        let shared = Arc::clone(&self.shared);
+        for (run, view) in shared.runs.iter().zip(earlier) {
+            for finished in view.iter().flat_map(|view| view.kept()) {
+                let Some(instance) = run.plan.find(&finished.node) else { continue };
+                let result = finished.result.as_ref();
+                if !result.is_none_or(|result| lookup::is_whole(result, &shared, &self.repo)) {
+                    continue;
+                }
+                self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
+            }
+        }
+    }
+
+    fn warn_of_short_secrets(&self) {
+        for run in &self.shared.runs {
+            let short = run.mask.unmasked();
+            if !short.is_empty() {
+                let message = format!(
+                    "these secrets are too short to be masked in what nodes print: {}",
+                    short.join(", ")
+                );
+                let event = RunEvent::Warning { node: None, message };
+                self.shared.recorder.fact(run.journal, event, Vec::new(), Objects::None);
+            }
+        }
+    }
+
+    fn start(&mut self, node: NodeId) {
+        let shared = Arc::clone(&self.shared);
+        let (number, run, instance) = place(&shared, node);
+        let planned = &run.plan.instances[instance];
+        match prepare::condition(run, planned, &self.ended) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = format!("its `when` is false: {}", run.plan.node(instance).when.source());
+                return self.tell(node, unit::without_run(&planned.id, Outcome::Skipped, message, false));
+            }
+            Err(error) => return self.fail(node, error.to_string()),
+        }
+        let tools: Vec<(String, String)> = tools::of(run.plan.node(instance), &self.tools);
+        let prepared = match prepare::prepare(run, planned, &self.ended, &tools) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.fail(node, error.to_string()),
+        };
+        let done: Vec<&Ended> = planned
+            .needed()
+            .filter_map(|need| self.ended[run.first + need].as_ref())
+            .filter(|need| need.outcome.is_success())
+            .collect();
+        let heads = base::distinct(done.iter().flat_map(|need| &need.result.heads));
+        let keyed = lookup::keyed(run.plan.node(instance), &prepared.manifest, run, &heads);
+        if let Some(finished) = self.quick_hit(run, instance, keyed, &heads) {
+            return self.tell(node, finished);
+        }
+        let why = self.early_why(run, instance, keyed, &prepared);
+        if planned.role == Role::CacheOnly && !matches!(keyed, Keyed::Quick(_)) {
+            return self.fail(node, unit::only_message(&why));
+        }
+        if let Some(key) = keyed.first()
+            && self.flights.board(key, node) == Boarding::Waits
+        {
+            return;
+        }
+        let given = done.iter().flat_map(|need| need.result.artifacts.iter().cloned()).collect();
+        let job = Job {
+            rooms: Arc::clone(&self.rooms),
+            memo: Arc::clone(&self.memo),
+            stop: self.stop.subscribe(),
+            run: number,
+            instance,
+            prepared,
+            keyed,
+            given,
+            why,
+            makers: if heads.len() > 1 { self.makers(number) } else { Vec::new() },
+            heads,
+            shared,
+        };
+        self.has_started_units = true;
+        let id = self.units.spawn(unit::run(job)).id();
+        self.nodes_of_units.insert(id, node);
+    }
+
+    fn quick_hit(
+        &self,
+        run: &RunContext,
+        instance: usize,
+        keyed: Keyed,
+        heads: &[String],
+    ) -> Option<NodeFinished> {
+        let planned = &run.plan.instances[instance];
+        let key = keyed.first()?;
+        if run.options.fresh && planned.role == Role::Run && !self.flights.has_made(key) {
+            return None;
+        }
+        let oldest = lookup::oldest_accepted(run.plan.node(instance));
+        let entry = self.cache.as_ref()?.quick(key, oldest).ok()??;
+        if !lookup::is_whole(&entry.result, &self.shared, &self.repo) {
+            return None;
+        }
+        Some(lookup::cached(&planned.id, *entry, heads.to_vec(), (key, None)))
+    }
+
+    /// The reason to run that is known without looking at files.
+    fn early_why(
+        &self,
+        run: &RunContext,
+        instance: usize,
+        keyed: Keyed,
+        prepared: &prepare::Prepared,
+    ) -> String {
+        if run.options.fresh {
+            return "--fresh".to_owned();
+        }
+        match keyed {
+            Keyed::Never if run.plan.node(instance).workspace == Workspace::Repo => {
+                "it works in the checkout, which no key covers".to_owned()
+            }
+            Keyed::Never => "its `cache` is false".to_owned(),
+            Keyed::Quick(_) => "never run before".to_owned(),
+            Keyed::Fileless(_) => self.cache.as_ref().map_or_else(
+                || "never run before".to_owned(),
+                |cache| lookup::why(cache, run, &run.plan.instances[instance].id, &prepared.manifest, None),
+            ),
+        }
+    }
+
+    /// Which node made which commit, for a conflict.
+    fn makers(&self, number: usize) -> Vec<(String, String)> {
+        let run = &self.shared.runs[number];
+        let nodes = run.plan.instances.iter().zip(&self.ended[run.first..]);
+        nodes
+            .filter_map(|(instance, ended)| {
+                Some((ended.as_ref()?.result.commit.clone()?, instance.id.clone()))
+            })
+            .collect()
+    }
+
+    fn unit_ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
+        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
+        let Some(node) = self.nodes_of_units.remove(&id) else { return };
+        let made = matches!(&ended, Ok((_, done)) if done.finished.outcome.is_success());
+        match ended {
+            Ok((_, done)) => self.tell_all(node, done.finished, done.index, done.objects),
+            Err(error) => self.fail(node, format!("a bug in spb: {error}")),
+        }
+        let waited = self.flights.landed(node, made);
+        if !waited.is_empty() {
+            // What they waited for is in the index only after this.
+            self.shared.recorder.flush();
+        }
+        for node in waited {
+            self.start(node);
+        }
+    }
+
+    fn skip(&mut self, node: NodeId, need: NodeId) {
+        let shared = Arc::clone(&self.shared);
+        let (_, run, instance) = place(&shared, node);
+        let need_id = &run.plan.instances[need - run.first].id;
+        let outcome = self.ended[need].as_ref().map_or("did not run", |ended| ended.outcome.word());
+        let message = format!("needs `{need_id}`: {}", outcome.replace('_', " "));
+        let id = &run.plan.instances[instance].id;
+        self.record(node, unit::without_run(id, Outcome::Skipped, message, false), Vec::new(), Objects::None);
+    }
+
+    fn cancel(&mut self, node: NodeId) {
+        let shared = Arc::clone(&self.shared);
+        let (_, run, instance) = place(&shared, node);
+        let id = &run.plan.instances[instance].id;
+        let message =
+            if *self.stop.borrow() == Stop::Run { "another node failed" } else { "the run was stopped" };
+        let finished = unit::without_run(id, Outcome::Cancelled, message.to_owned(), false);
+        self.record(node, finished, Vec::new(), Objects::None);
+    }
+
+    fn fail(&mut self, node: NodeId, message: String) {
+        let shared = Arc::clone(&self.shared);
+        let (_, run, instance) = place(&shared, node);
+        let message = run.mask.apply(&message).into_owned();
+        let allowed = run.plan.node(instance).allow_failure;
+        let id = &run.plan.instances[instance].id;
+        self.tell(node, unit::without_run(id, Outcome::Failed, message, allowed));
+    }
+
+    fn tell(&mut self, node: NodeId, finished: NodeFinished) {
+        self.tell_all(node, finished, Vec::new(), Objects::None);
+    }
+
+    /// Record first, then the scheduler.
+    fn tell_all(&mut self, node: NodeId, finished: NodeFinished, index: Vec<Index>, objects: Objects) {
+        let end = match finished.outcome {
+            Outcome::Succeeded | Outcome::Cached => End::Succeeded,
+            Outcome::Failed | Outcome::TimedOut => End::Failed,
+            Outcome::Skipped | Outcome::Cancelled => End::NotRun,
+        };
+        self.record(node, finished, index, objects);
+        self.inputs.push_back(Input::Ended(node, end));
+    }
+
+    fn record(&mut self, node: NodeId, finished: NodeFinished, index: Vec<Index>, objects: Objects) {
+        let (number, ..) = place(&self.shared, node);
+        let ended = unit::seen(&finished);
+        let journal = self.shared.runs[number].journal;
+        self.shared.recorder.fact(journal, RunEvent::NodeFinished(Box::new(finished)), index, objects);
+        self.note_end(node, ended);
+    }
+
+    /// For nodes that an earlier engine recorded.
+    fn settle(&mut self, node: NodeId, ended: Ended, end: End) {
+        self.note_end(node, ended);
+        self.inputs.push_back(Input::Ended(node, end));
+    }
+
+    fn note_end(&mut self, node: NodeId, ended: Ended) {
+        self.ended[node] = Some(ended);
+        let shared = Arc::clone(&self.shared);
+        let (number, run, instance) = place(&shared, node);
+        let stage = run.plan.node(instance).stage;
+        for stage in self.stages.node_ended(number, stage) {
+            self.checkpoint(number, stage);
+        }
+    }
+
+    fn checkpoint(&mut self, number: usize, stage: usize) {
+        let run = &self.shared.runs[number];
+        let nodes = &self.ended[run.first..run.first + run.plan.instances.len()];
+        let heads = finish::frontier(run, nodes, stage);
+        let makers = if heads.len() > 1 { self.makers(number) } else { Vec::new() };
+        self.stages.begin(&self.shared, number, stage, heads, makers);
+    }
+
+    /// The first time politely, then at once.
+    fn stop_more(&mut self) {
+        let next = if *self.stop.borrow() == Stop::Run { Stop::Polite } else { Stop::Now };
+        self.stop.send_replace(next);
+        self.inputs.push_back(Input::Stop);
+    }
+
+    /// Results, last records, and a last look for processes that escaped.
+    async fn finish(&mut self) -> Vec<RunReport> {
+        let stopped = *self.stop.borrow() != Stop::Run;
+        let mut reports = Vec::new();
+        for number in 0..self.shared.runs.len() {
+            let run = &self.shared.runs[number];
+            let nodes = self.ended[run.first..run.first + run.plan.instances.len()].to_vec();
+            let makers = self.makers(number);
+            let shared = Arc::clone(&self.shared);
+            let finish = Finish { run: number, nodes, makers, stopped, began: self.began };
+            let must_sweep = self.has_started_units;
+            let ended = tokio::task::spawn_blocking(move || {
+                if must_sweep {
+                    host::sweep(shared.runs[number].id.as_str(), None);
+                }
+                finish::run(&shared, finish)
+            });
+            let (finished, objects) = ended.await.unwrap_or_else(|error| {
+                let finished = RunFinished {
+                    outcome: RunOutcome::Failed,
+                    duration_ms: 0,
+                    branch: None,
+                    commit: None,
+                    message: format!("a bug in spb: {error}"),
+                };
+                (finished, Objects::None)
+            });
+            let run = &self.shared.runs[number];
+            let event = RunEvent::RunFinished(finished.clone());
+            self.shared.recorder.fact(run.journal, event, Vec::new(), objects);
+            reports.push(RunReport { run: run.id.clone(), finished });
+        }
+        reports
+    }
+}
+
+/// Run number, run and position in its plan of a node.
+fn place(shared: &Shared, node: NodeId) -> (usize, &RunContext, usize) {
+    let number = shared.runs.partition_point(|run| run.first <= node) - 1;
+    let run = &shared.runs[number];
+    (number, run, node - run.first)
+}

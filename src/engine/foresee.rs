@@ -1,0 +1,201 @@
+//! What `apply` would do, found out without doing it: the same walk and the same lookups, nothing written.
+//! A node behind one that would run has no answer yet: what it is given is not known.
+
+use super::lookup::{self, Found};
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base, prepare, tools};
+use crate::git::tree::ReadsMemo;
+use crate::git::{Merged, Repo};
+use crate::plan::Role;
+use crate::store::cache::Cache;
+use crate::store::index;
+use crate::workflow::model::Workspace;
+
+use super::unit;
+use crate::event::{NodeFinished, Outcome};
+
+/// What would become of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreseen {
+    /// Its result is in the cache.
+    Cached { saved_ms: u64, message: String },
+    /// It would run, for this reason.
+    Runs { why: String },
+    /// A need would run first: then it runs, or what that need gives is what it was.
+    Depends { on: String },
+    /// Its `when` is false, or a need would be skipped.
+    Skipped { why: String },
+    /// It would fail before it starts.
+    Fails { why: String },
+}
+
+/// Looks ahead along the order of one run.
+///
+/// # Errors
+/// When the repository or the index cannot be opened.
+pub fn foresee(shared: &Shared, number: usize) -> Result<Vec<Foreseen>, EngineError> {
+    let run = &shared.runs[number];
+    let repo = Repo::open(&shared.repo)?;
+    let cache = index::open_to_read(&shared.store)?.map(Cache::new);
+    let mut ahead = Ahead {
+        shared,
+        run,
+        repo,
+        cache,
+        memo: ReadsMemo::default(),
+        tools: tools::outputs(shared),
+        ended: vec![None; run.first + run.plan.instances.len()],
+        seen: vec![None; run.plan.instances.len()],
+        moves: vec![false; run.plan.instances.len()],
+    };
+    for &instance in &run.plan.order {
+        let foreseen = ahead.one(instance);
+        ahead.seen[instance] = Some(foreseen);
+    }
+    Ok(ahead.seen.into_iter().flatten().collect())
+}
+
+struct Ahead<'a> {
+    shared: &'a Shared,
+    run: &'a RunContext,
+    repo: Repo,
+    cache: Option<Cache>,
+    memo: ReadsMemo,
+    tools: std::collections::HashMap<String, String>,
+    ended: Vec<Option<Ended>>,
+    seen: Vec<Option<Foreseen>>,
+    /// Cached with a change that would have to be moved to another base first: what starts from it is not known.
+    moves: Vec<bool>,
+}
+
+impl Ahead<'_> {
+    fn one(&mut self, instance: usize) -> Foreseen {
+        let planned = &self.run.plan.instances[instance];
+        let before = planned.needed().chain(planned.after.iter().copied());
+        let open = before.into_iter().find(|&need| {
+            self.moves[need]
+                || matches!(self.seen[need], Some(Foreseen::Runs { .. } | Foreseen::Depends { .. }))
+        });
+        if let Some(need) = open {
+            return Foreseen::Depends { on: self.run.plan.instances[need].id.clone() };
+        }
+        let node = self.run.plan.node(instance);
+        let implied = node.when.status_use() == crate::workflow::expr::StatusUse::ImpliedSuccess;
+        let stopped = planned
+            .needed()
+            .find(|&need| matches!(self.seen[need], Some(Foreseen::Skipped { .. } | Foreseen::Fails { .. })));
+        if let Some(need) = stopped.filter(|_| implied) {
+            let why = format!("needs `{}`, which does not run", self.run.plan.instances[need].id);
+            return self.end(instance, Outcome::Skipped, Foreseen::Skipped { why });
+        }
+        match prepare::condition(self.run, planned, &self.ended) {
+            Ok(true) => self.lookup(instance),
+            Ok(false) => {
+                let why = format!("its `when` is false: {}", node.when.source());
+                self.end(instance, Outcome::Skipped, Foreseen::Skipped { why })
+            }
+            Err(error) => self.end(instance, Outcome::Failed, Foreseen::Fails { why: error.to_string() }),
+        }
+    }
+
+    fn lookup(&mut self, instance: usize) -> Foreseen {
+        let planned = &self.run.plan.instances[instance];
+        let node = self.run.plan.node(instance);
+        let tools = tools::of(node, &self.tools);
+        let prepared = match prepare::prepare(self.run, planned, &self.ended, &tools) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                return self.end(instance, Outcome::Failed, Foreseen::Fails { why: error.to_string() });
+            }
+        };
+        if self.run.options.fresh && planned.role == Role::Run {
+            return Foreseen::Runs { why: "--fresh".to_owned() };
+        }
+        let needed = planned.needed().filter_map(|need| self.ended[self.run.first + need].as_ref());
+        let heads = base::distinct(needed.flat_map(|ended| &ended.result.heads));
+        let keyed = lookup::keyed(node, &prepared.manifest, self.run, &heads);
+        let key = match keyed {
+            Keyed::Never if node.workspace == Workspace::Repo => {
+                return Foreseen::Runs { why: "it works in the checkout, which no key covers".to_owned() };
+            }
+            Keyed::Never => return Foreseen::Runs { why: "its `cache` is false".to_owned() },
+            Keyed::Fileless(key) | Keyed::Quick(key) => key,
+        };
+        let Some(cache) = &self.cache else { return Foreseen::Runs { why: "never run before".to_owned() } };
+        let quick = cache.quick(key, lookup::oldest_accepted(node)).ok().flatten();
+        if let Some(entry) = quick.filter(|entry| lookup::is_whole(&entry.result, self.shared, &self.repo)) {
+            return self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, None)));
+        }
+        match keyed {
+            Keyed::Quick(quick_key) => self.by_content(instance, &prepared, quick_key, heads),
+            Keyed::Fileless(_) | Keyed::Never => {
+                let why = lookup::why(cache, self.run, &planned.id, &prepared.manifest, None);
+                self.miss(instance, why)
+            }
+        }
+    }
+
+    /// The content key needs the base. One that was never merged is not merged here: that would write objects.
+    fn by_content(
+        &mut self,
+        instance: usize,
+        prepared: &prepare::Prepared,
+        quick_key: crate::digest::Digest,
+        heads: Vec<String>,
+    ) -> Foreseen {
+        let planned = &self.run.plan.instances[instance];
+        let node = self.run.plan.node(instance);
+        let runs = |why: &str| Foreseen::Runs { why: why.to_owned() };
+        let Some(cache) = &self.cache else { return runs("never run before") };
+        let commits = base::commits(&heads);
+        let base = match base::known(&self.repo, Some(cache), self.run.base, &commits) {
+            Some(Merged::Clean(base)) => base,
+            _ => return runs("what it needs was never merged before"),
+        };
+        let found = self.repo.tree_of(base).and_then(|tree| {
+            let reads = lookup::reads(node, &self.repo, &self.memo, tree)?;
+            let key = prepared.manifest.content_key(reads);
+            let oldest = lookup::oldest_accepted(node);
+            let found = lookup::content_as_stored(self.shared, &self.repo, cache, (key, quick_key), oldest);
+            Ok((lookup::applicable(found, &self.repo, (key, quick_key), base)?, tree, reads, key))
+        });
+        match found {
+            Err(error) => Foreseen::Fails { why: error.to_string() },
+            Ok((Found::Hit { entry, .. }, _, _, key)) => {
+                let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
+                self.moves[instance] = commit.is_some_and(|commit| {
+                    self.repo.parents(commit).is_ok_and(|parents| parents.first() != Some(&base))
+                });
+                self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, Some(quick_key))))
+            }
+            Ok((Found::Miss { reason: Some(reason), .. }, ..)) => self.miss(instance, reason.to_owned()),
+            Ok((Found::Miss { reason: None, .. }, tree, reads, _)) => {
+                let files = Some((&self.repo, node, tree, reads));
+                let why = lookup::why(cache, self.run, &planned.id, &prepared.manifest, files);
+                self.miss(instance, why)
+            }
+        }
+    }
+
+    fn miss(&mut self, instance: usize, why: String) -> Foreseen {
+        if self.run.plan.instances[instance].role == Role::CacheOnly {
+            let why = unit::only_message(&why);
+            return self.end(instance, Outcome::Failed, Foreseen::Fails { why });
+        }
+        Foreseen::Runs { why }
+    }
+
+    fn hit(&mut self, instance: usize, finished: NodeFinished) -> Foreseen {
+        self.ended[self.run.first + instance] = Some(unit::seen(&finished));
+        Foreseen::Cached { saved_ms: finished.saved_ms, message: finished.message }
+    }
+
+    fn end(&mut self, instance: usize, outcome: Outcome, foreseen: Foreseen) -> Foreseen {
+        self.ended[self.run.first + instance] = Some(Ended {
+            outcome,
+            result: lookup::passed_through(Vec::new()),
+            duration_ms: 0,
+            is_new: false,
+        });
+        foreseen
+    }
+}

@@ -1,0 +1,234 @@
+//! Looks a node up and says why there is no hit. A hit is only given when everything it names is still there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Keyed, RunContext, Shared};
+use crate::digest::{Digest, Hasher};
+use crate::event::{NodeFinished, NodeResult, Outcome};
+use crate::git::GitError;
+use crate::git::Kind;
+use crate::git::merge::{self, Merged};
+use crate::git::tree::{self, Globs, ReadsMemo};
+use crate::git::{CommitId, Repo, TreeId};
+use crate::plan::fingerprint::{Difference, Manifest};
+use crate::store::artifacts;
+use crate::store::cache::{Cache, Entry, Lookup, Right};
+use crate::workflow::model::{Node, Workspace};
+
+/// Which key a node has, if any.
+pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String]) -> Keyed {
+    if !node.cache.enabled {
+        return Keyed::Never;
+    }
+    match node.workspace {
+        Workspace::Repo => Keyed::Never,
+        Workspace::Scratch => Keyed::Fileless(manifest.fileless_key()),
+        Workspace::Worktree | Workspace::Readonly => {
+            Keyed::Quick(manifest.quick_key(&run.base.to_string(), heads))
+        }
+    }
+}
+
+/// The earliest creation of an entry that the node accepts, milliseconds since the epoch.
+pub fn oldest_accepted(node: &Node) -> i64 {
+    let Some(ttl) = node.cache.ttl else { return i64::MIN };
+    let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+    jiff::Timestamp::now().as_millisecond().saturating_sub(ttl)
+}
+
+/// Everything that a result names is still there, as it was stored.
+pub fn is_whole(result: &NodeResult, shared: &Shared, repo: &Repo) -> bool {
+    let commit = result.commit.as_ref().map(|commit| commit.parse::<CommitId>());
+    let has_commit = commit.is_none_or(|commit| commit.is_ok_and(|commit| repo.has_commit(commit)));
+    let check = if shared.pool.is_some() { artifacts::Check::Remember } else { artifacts::Check::Look };
+    has_commit && result.artifacts.iter().all(|artifact| artifacts::is_sound(&shared.store, artifact, check))
+}
+
+/// The record of a node whose result is taken from an entry. `heads` are those of its needs.
+pub fn cached(id: &str, entry: Entry, heads: Vec<String>, keys: (Digest, Option<Digest>)) -> NodeFinished {
+    let mut result = entry.result;
+    result.heads = result.commit.as_ref().map_or(heads, |commit| vec![commit.clone()]);
+    let message = match &entry.log {
+        Some(place) => format!("unchanged since run {}", place.run),
+        None => "unchanged".to_owned(),
+    };
+    NodeFinished {
+        node: id.to_owned(),
+        outcome: Outcome::Cached,
+        attempts: 0,
+        duration_ms: 0,
+        saved_ms: entry.duration_ms,
+        exit_code: None,
+        signal: None,
+        message,
+        allowed_to_fail: false,
+        key: Some(keys.0.to_hex()),
+        quick_key: keys.1.map(Digest::to_hex),
+        base_tree: entry.base_tree,
+        result: Some(result),
+        log: entry.log,
+        usage: entry.usage,
+    }
+}
+
+/// What the files a node reads look like from its base.
+pub fn reads(node: &Node, repo: &Repo, memo: &ReadsMemo, tree: TreeId) -> Result<Digest, GitError> {
+    match &node.reads {
+        None => {
+            let mut hasher = Hasher::new("whole tree");
+            hasher.field("tree", tree.to_string().as_bytes());
+            Ok(hasher.finish())
+        }
+        Some(globs) => memo.digest(repo, tree, &Globs::compile(globs)?),
+    }
+}
+
+/// What the content key found, on this base.
+pub enum Found {
+    /// The entry, with its commit on this base, and whether that commit is new.
+    Hit {
+        entry: Box<Entry>,
+        moved: bool,
+    },
+    Miss {
+        right: Right,
+        reason: Option<&'static str>,
+    },
+}
+
+/// Looks under the content key and brings a hit's change onto `base`.
+///
+/// # Errors
+/// When the repository or the index cannot be read.
+pub fn content(
+    shared: &Shared,
+    repo: &Repo,
+    cache: &Cache,
+    node: &Node,
+    keys: (Digest, Digest),
+    base: CommitId,
+) -> Result<Found, GitError> {
+    let stored = content_as_stored(shared, repo, cache, keys, oldest_accepted(node));
+    let mut entry = match applicable(stored, repo, keys, base)? {
+        Found::Hit { entry, .. } => entry,
+        miss => return Ok(miss),
+    };
+    let Some(commit) = entry.result.commit.as_ref().and_then(|commit| commit.parse::<CommitId>().ok()) else {
+        return Ok(Found::Hit { entry, moved: false });
+    };
+    match merge::transplant(repo, commit, base)? {
+        Merged::Clean(moved) => {
+            entry.result.commit = Some(moved.to_string());
+            entry.base_tree = Some(repo.tree_of(base)?.to_string());
+            Ok(Found::Hit { entry, moved: moved != commit })
+        }
+        Merged::Conflict { .. } => Ok(does_not_apply(keys)),
+    }
+}
+
+fn does_not_apply(keys: (Digest, Digest)) -> Found {
+    let reason = Some("its earlier changes do not apply to this base");
+    Found::Miss { right: Cache::ignore(keys.0, keys.1), reason }
+}
+
+/// Turns a hit whose change does not fit to `base` into a miss. Writes nothing.
+///
+/// # Errors
+/// When an object is missing.
+pub fn applicable(
+    found: Found,
+    repo: &Repo,
+    keys: (Digest, Digest),
+    base: CommitId,
+) -> Result<Found, GitError> {
+    let Found::Hit { entry, .. } = &found else { return Ok(found) };
+    let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
+    match commit {
+        Some(commit) if !is_apart(repo, commit, base)? => Ok(does_not_apply(keys)),
+        _ => Ok(found),
+    }
+}
+
+/// Whether no file that `commit` changed is another one in `base` than in what it was made on. Where it is, a run of the
+/// node would not blend the two contents as a merge does, so that its earlier change says nothing of what it would give.
+fn is_apart(repo: &Repo, commit: CommitId, base: CommitId) -> Result<bool, GitError> {
+    let Some(&parent) = repo.parents(commit)?.first() else { return Ok(true) };
+    if parent == base {
+        return Ok(true);
+    }
+    let (before, now, result) = (repo.tree_of(parent)?, repo.tree_of(base)?, repo.tree_of(commit)?);
+    let paths = |old, new| -> Result<HashSet<Vec<u8>>, GitError> {
+        Ok(repo.changes(old, new)?.into_iter().map(|change| change.path).collect())
+    };
+    let changed = paths(before, result)?;
+    let mut differ = paths(before, now)?;
+    differ.retain(|path| changed.contains(path));
+    if differ.is_empty() {
+        return Ok(true);
+    }
+    let missing = paths(now, result)?;
+    Ok(differ.is_disjoint(&missing))
+}
+
+/// The same without moving the change: what the store holds, on the base it was made on.
+pub fn content_as_stored(
+    shared: &Shared,
+    repo: &Repo,
+    cache: &Cache,
+    (key, quick_key): (Digest, Digest),
+    oldest: i64,
+) -> Found {
+    let miss = |right, reason| Found::Miss { right, reason };
+    // An index that cannot be read costs a run of the node, not the run.
+    let Ok(found) = cache.content(key, quick_key, oldest) else {
+        return miss(Cache::ignore(key, quick_key), Some("the cache index cannot be read"));
+    };
+    match found {
+        Lookup::Hit(entry) if is_whole(&entry.result, shared, repo) => Found::Hit { entry, moved: false },
+        Lookup::Hit(_) => {
+            miss(Cache::ignore(key, quick_key), Some("what its cache entry names is gone or damaged"))
+        }
+        Lookup::Miss(right) => miss(right, None),
+        Lookup::Damaged(right) => miss(right, Some("its cache entry was damaged")),
+        Lookup::Expired(right) => miss(right, Some("its cache entry is older than its ttl")),
+    }
+}
+
+/// Why a node runs, in plain words: the first difference from its newest entry.
+pub fn why(
+    cache: &Cache,
+    run: &RunContext,
+    id: &str,
+    manifest: &Manifest,
+    files: Option<(&Repo, &Node, TreeId, Digest)>,
+) -> String {
+    let Some(earlier) = cache.latest(&run.plan.workflow.name, id) else {
+        return "never run before".to_owned();
+    };
+    let stored = manifest.stored(files.as_ref().map(|(_, _, _, reads)| *reads));
+    match stored.difference(&earlier.manifest) {
+        Difference::Item(what) => what,
+        Difference::Reads => files
+            .and_then(|(repo, node, tree, _)| first_file(repo, node, &earlier, tree))
+            .unwrap_or_else(|| "the files it reads changed".to_owned()),
+        Difference::None => "its cache entry is gone".to_owned(),
+    }
+}
+
+fn first_file(repo: &Repo, node: &Node, earlier: &Entry, now: TreeId) -> Option<String> {
+    let before: TreeId = earlier.base_tree.as_ref()?.parse().ok()?;
+    let globs = node.reads.as_ref().and_then(|globs| Globs::compile(globs).ok());
+    let (path, kind) = tree::first_difference(repo, before, now, globs.as_ref()).ok()??;
+    let verb = match kind {
+        Kind::Added => "was added",
+        Kind::Modified => "changed",
+        Kind::Deleted => "was deleted",
+    };
+    Some(format!("{path} {verb}"))
+}
+
+/// A result that changes nothing: what dependents of a node without one start from.
+pub fn passed_through(heads: Vec<String>) -> Arc<NodeResult> {
+    Arc::new(NodeResult { heads, ..NodeResult::default() })
+}

@@ -1,0 +1,246 @@
+//! Gives a node's expressions their values: what to execute, with which environment, and the manifest of its key.
+//! Decides nothing about running it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::{Map, Value, json};
+
+use super::{Ended, RunContext};
+use crate::event::Outcome;
+use crate::plan::fingerprint::Manifest;
+use crate::plan::{Instance, Need};
+use crate::workflow::expr::{ExprError, NeedsStatus, Scope, Template};
+use crate::workflow::model::{Action, Node, OutputFrom, Workspace};
+
+/// A node with nothing left to compute.
+#[derive(Debug)]
+pub struct Prepared {
+    pub argv: Vec<OsString>,
+    /// Declared environment in order of precedence, later ones win: workflow, copied, node.
+    pub env: Vec<(OsString, OsString)>,
+    /// Relative to the workspace.
+    pub directory: String,
+    pub manifest: Manifest,
+}
+
+/// Whether the node should run.
+pub fn condition(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Result<bool, ExprError> {
+    let node = &run.plan.workflow.nodes[instance.node];
+    let when = &node.when;
+    if when.is_success() {
+        // The scheduler starts it only after all its needs succeeded.
+        return Ok(true);
+    }
+    let outcomes =
+        || instance.needed().filter_map(|need| ended[run.first + need].as_ref()).map(|e| e.outcome);
+    let status = NeedsStatus {
+        all_succeeded: outcomes().all(Outcome::is_success),
+        any_failed: outcomes().any(Outcome::is_failure),
+    };
+    when.holds(&scope(run, instance, ended), status)
+}
+
+/// Renders everything a node is made of.
+pub fn prepare(
+    run: &RunContext,
+    instance: &Instance,
+    ended: &[Option<Ended>],
+    tools: &[(String, String)],
+) -> Result<Prepared, ExprError> {
+    let node = &run.plan.workflow.nodes[instance.node];
+    let scope = if is_constant(node) { Scope::default() } else { scope(run, instance, ended) };
+    let mut manifest = Manifest::new(&instance.id);
+    manifest.add("workspace", workspace_word(node.workspace));
+    let argv = action(node, &scope, &mut manifest)?;
+    let env = environment(run, node, &scope, &mut manifest)?;
+    let directory = node.working_directory.render(&scope)?;
+    if directory != "." {
+        manifest.add("working_directory", &directory);
+    }
+    contract(node, &mut manifest);
+    for (command, output) in tools {
+        manifest.add(format!("tool `{command}`"), output);
+    }
+    for (number, extra) in node.cache.extra.iter().enumerate() {
+        manifest.add(format!("cache.extra {}", number + 1), extra.value(&scope)?.to_string());
+    }
+    artifacts(run, instance, ended, &mut manifest);
+    Ok(Prepared { argv, env, directory, manifest })
+}
+
+fn action(node: &Node, scope: &Scope, manifest: &mut Manifest) -> Result<Vec<OsString>, ExprError> {
+    match &node.action {
+        Action::Script { script, shell } => {
+            manifest.add("script", script);
+            manifest.add("shell", shell.join("\0"));
+            Ok(shell.iter().map(OsString::from).chain([OsString::from(script)]).collect())
+        }
+        Action::Command { words } => {
+            let mut argv = Vec::with_capacity(words.len());
+            for (position, word) in words.iter().enumerate() {
+                let text = word.render(scope)?;
+                manifest.add(named_by_source(&format!("word {} of `run`", position + 1), word), &text);
+                argv.push(OsString::from(text));
+            }
+            Ok(argv)
+        }
+    }
+}
+
+fn environment(
+    run: &RunContext,
+    node: &Node,
+    scope: &Scope,
+    manifest: &mut Manifest,
+) -> Result<Vec<(OsString, OsString)>, ExprError> {
+    let mut env = Vec::with_capacity(run.env.len() + node.env.len() + run.pass_env.len());
+    for (name, value) in &run.env {
+        manifest.add(format!("environment variable {name} of the workflow"), value);
+        env.push((OsString::from(name), OsString::from(value)));
+    }
+    for (name, value) in &run.pass_env {
+        let what = format!("copied environment variable {name}");
+        match value {
+            Some(value) => {
+                manifest.add(what, [b"=", value.as_bytes()].concat());
+                env.push((OsString::from(name), value.clone()));
+            }
+            None => manifest.add(what, "unset"),
+        }
+    }
+    for (name, template) in &node.env {
+        let value = template.render(scope)?;
+        manifest.add(named_by_source(&format!("environment variable {name}"), template), &value);
+        env.push((OsString::from(name), OsString::from(value)));
+    }
+    Ok(env)
+}
+
+/// A value that comes from an output is named by it, so that the explanation says what really changed.
+fn named_by_source(what: &str, template: &Template) -> String {
+    let outputs: Vec<String> = template
+        .references()
+        .iter()
+        .filter_map(|reference| {
+            let [root, node, kind, output, ..] = reference.segments() else { return None };
+            (root == "needs" && kind == "outputs").then(|| format!("output `{output}` of {node}"))
+        })
+        .collect();
+    if outputs.is_empty() { what.to_owned() } else { format!("{} ({what})", outputs.join(", ")) }
+}
+
+/// What is promised is part of the key: an entry made under other promises may lack what this node must leave.
+fn contract(node: &Node, manifest: &mut Manifest) {
+    for (name, output) in &node.outputs {
+        let from = match &output.from {
+            OutputFrom::File(path) => format!("file {path}"),
+            OutputFrom::Out(path) => format!("out {path}"),
+            OutputFrom::Stdout => "stdout".to_owned(),
+            OutputFrom::Line => "line".to_owned(),
+        };
+        manifest.add(format!("declaration of output `{name}`"), format!("{from} {:?}", output.format));
+    }
+    if !node.artifacts.is_empty() {
+        manifest.add("declaration of artifacts", node.artifacts.join("\0"));
+    }
+    if let Some(writes) = &node.writes {
+        manifest.add("declaration of writes", writes.join("\0"));
+    }
+    if let Some(between) = &node.retry.between {
+        // It works in the node's workspace: what it leaves may be part of the result.
+        manifest.add("script between attempts", between);
+    }
+    if let Some(reads) = &node.reads {
+        manifest.add("declaration of reads", reads.join("\0"));
+    }
+}
+
+fn artifacts(run: &RunContext, instance: &Instance, ended: &[Option<Ended>], manifest: &mut Manifest) {
+    for need in instance.needed() {
+        let Some(done) = &ended[run.first + need] else { continue };
+        for artifact in &done.result.artifacts {
+            let id = &run.plan.instances[need].id;
+            manifest.add(
+                format!("artifact `{}` of {id}", artifact.path),
+                format!("{} {}", artifact.digest, artifact.executable),
+            );
+        }
+    }
+}
+
+fn is_constant(node: &Node) -> bool {
+    let constant = |template: &Template| template.is_constant().is_some();
+    let action = match &node.action {
+        Action::Script { .. } => true,
+        Action::Command { words } => words.iter().all(constant),
+    };
+    action
+        && node.env.values().all(constant)
+        && constant(&node.working_directory)
+        && node.cache.extra.iter().all(constant)
+}
+
+/// The names that a node's expressions may read.
+pub fn scope(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Scope {
+    let mut scope = run.scope.clone();
+    scope.names.insert("matrix".to_owned(), Value::Object(instance.matrix.clone()));
+    let mut needs = Map::new();
+    for need in &instance.needs {
+        let name = &run.plan.workflow.nodes[need.node].name;
+        needs.insert(name.clone(), need_value(run, need, ended));
+    }
+    scope.names.insert("needs".to_owned(), Value::Object(needs));
+    scope
+}
+
+fn need_value(run: &RunContext, need: &Need, ended: &[Option<Ended>]) -> Value {
+    let declared = &run.plan.workflow.nodes[need.node].outputs;
+    let done: Vec<&Ended> =
+        need.instances.iter().filter_map(|&instance| ended[run.first + instance].as_ref()).collect();
+    let output = |one: &Ended, name: &str| one.result.outputs.get(name).cloned().unwrap_or(Value::Null);
+    let outputs: Map<String, Value> = declared
+        .keys()
+        .map(|name| {
+            let value = match done.as_slice() {
+                [one] if !need.is_list => output(one, name),
+                several => several.iter().map(|one| output(one, name)).collect(),
+            };
+            (name.clone(), value)
+        })
+        .collect();
+    let changed: Vec<&String> = done.iter().flat_map(|one| &one.result.changed).collect();
+    let commits: Vec<&String> = done.iter().filter_map(|one| one.result.commit.as_ref()).collect();
+    json!({
+        "outputs": outputs,
+        "status": status(&done),
+        "duration": done.iter().map(|one| one.duration_ms).sum::<u64>() as f64 / 1000.0,
+        "changed_files": changed,
+        "commit": if need.is_list { json!(commits) } else { json!(commits.first()) },
+    })
+}
+
+/// One word for all instances: the worst of them.
+fn status(done: &[&Ended]) -> &'static str {
+    let worst = |outcome: Outcome| match outcome {
+        Outcome::Failed => 5,
+        Outcome::TimedOut => 4,
+        Outcome::Cancelled => 3,
+        Outcome::Skipped => 2,
+        Outcome::Succeeded | Outcome::Cached => 1,
+    };
+    match done.iter().map(|one| one.outcome).max_by_key(|&outcome| worst(outcome)) {
+        // Whether a result was taken from the cache must not change what a dependent does.
+        Some(Outcome::Cached) | None => Outcome::Succeeded.word(),
+        Some(outcome) => outcome.word(),
+    }
+}
+
+fn workspace_word(workspace: Workspace) -> &'static str {
+    match workspace {
+        Workspace::Worktree => "worktree",
+        Workspace::Readonly => "readonly",
+        Workspace::Scratch => "scratch",
+        Workspace::Repo => "repo",
+    }
+}

@@ -1,0 +1,341 @@
+//! Makes everything a run needs before its first node: id, folder, lock, journal, environment. Runs nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::dispatcher::Dispatcher;
+use super::workspace::Rooms;
+use super::{EngineError, RunContext, Shared};
+use crate::digest::Digest;
+use crate::disk::{self, DiskError, Durability, Lock};
+use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
+use crate::executor::mask::Mask;
+use crate::git::Pool;
+use crate::git::{CommitId, Repo, RepoPath};
+use crate::host;
+use crate::name::RunId;
+use crate::plan::{Plan, Selection};
+use crate::store::recorder::{self, JournalFile, Notice, Objects};
+use crate::store::runs::RunView;
+use crate::store::{Store, index, processes};
+
+/// What the command line knows of the machine and the user.
+#[derive(Debug)]
+pub struct Settings {
+    pub repo: RepoPath,
+    /// Slots and scratch rooms live here, outside the repository.
+    pub pool_directory: PathBuf,
+    /// `$SPB_CACHE_DIR` of nodes.
+    pub cache_directory: PathBuf,
+    pub base_env: Vec<(OsString, OsString)>,
+    /// The caller's whole environment: for `pass_env` and `secrets` only.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Overrides `limits.jobs`.
+    pub jobs: Option<usize>,
+    /// `--jobs auto`: the file's number does not count either.
+    pub auto_jobs: bool,
+    pub listener: Sender<Notice>,
+}
+
+/// One run to do.
+#[derive(Debug)]
+pub struct Request {
+    pub plan: Plan,
+    /// The workflow file as the user named it.
+    pub file: String,
+    pub base: CommitId,
+    pub base_revision: String,
+    pub options: Options,
+    /// The earlier part of this run, when it is carried on.
+    pub resume: Option<RunView>,
+}
+
+/// What of the plan the options ask for.
+pub fn selection(options: &Options) -> Selection {
+    Selection { until: options.until.clone(), only: options.only.clone() }
+}
+
+/// How many nodes may run at once, and why.
+pub fn jobs(plans: &[&Plan], flag: Option<usize>, is_auto: bool) -> (usize, String) {
+    use crate::workflow::model::Jobs;
+    if let Some(jobs) = flag {
+        return (jobs.max(1), "--jobs".to_owned());
+    }
+    let asked = plans.iter().filter_map(|plan| match plan.workflow.jobs {
+        Jobs::Count(count) => Some(count),
+        Jobs::Auto => None,
+    });
+    if let Some(count) = asked.max().filter(|_| !is_auto) {
+        return (count.max(1), "limits.jobs".to_owned());
+    }
+    let cores = host::cores();
+    let width: usize = plans.iter().map(|plan| plan.width).sum::<usize>().max(1);
+    let gib = host::memory().available / (1024 * 1024 * 1024);
+    let by_memory = usize::try_from(gib * 8 / 10).unwrap_or(usize::MAX).max(1);
+    // Nodes mostly wait for tools, disks and networks: with fewer than two at a time nothing would overlap.
+    let chosen = cores.max(2).min(by_memory).min(width);
+    let why = format!(
+        "auto: the least of {} (cores, at least 2), {by_memory} (80% of {gib} GiB free memory, 1 GiB per node) \
+         and {width} (widest level of the graph)",
+        cores.max(2)
+    );
+    (chosen, why)
+}
+
+/// Prepares runs. Everything durable that it makes names the run, and a crash in it leaves only an empty folder.
+///
+/// # Errors
+/// When the store cannot be used, the run is busy, or an expression of the workflow has no value.
+pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, EngineError> {
+    let store = Store::at(&settings.repo.common_dir);
+    store.prepare()?;
+    let connection = index::open(&store)?;
+    let repo = Repo::open(&settings.repo)?;
+    let pool = Pool::open(&settings.repo, settings.pool_directory.clone())?;
+    let plans: Vec<&Plan> = requests.iter().map(|request| &request.plan).collect();
+    let (jobs, _) = jobs(&plans, settings.jobs, settings.auto_jobs);
+    let engine = EngineId { process: host::this_process(), host: host::hostname() };
+
+    let mut runs = Vec::new();
+    let mut journals = Vec::new();
+    let mut locks = Vec::new();
+    let mut opening = Vec::new();
+    let mut earlier = Vec::new();
+    let mut first = 0;
+    for (number, mut request) in requests.into_iter().enumerate() {
+        let id = match &request.resume {
+            Some(view) => view.run.clone(),
+            None => new_run(&store)?,
+        };
+        locks.push(lock(&store, &id)?);
+        if let Some(view) = &mut request.resume {
+            // Only now nobody else writes to its journal: what was read before may be old.
+            *view = crate::store::runs::view(&store, &id)?;
+        }
+        let opened = match &request.resume {
+            Some(view) => {
+                end_leftovers(&store, &id);
+                RunEvent::RunResumed { engine: engine.clone(), finished: view.kept().count() }
+            }
+            None => RunEvent::RunStarted(Box::new(started(&store, &request, jobs, &engine)?)),
+        };
+        let (whole, seq) = request.resume.as_ref().map_or((0, 0), |view| (view.whole, view.seq));
+        journals.push(JournalFile::open(id.clone(), &store.journal(&id), whole, seq)?);
+        opening.push(opened);
+        let count = request.plan.instances.len();
+        earlier.push(request.resume.clone());
+        let processes = processes::ProcessList::open(&store, &id)?;
+        runs.push(context(&settings, &repo, request, id, Some(processes), number, first)?);
+        first += count;
+    }
+
+    let ids = runs.iter().map(|run: &RunContext| run.id.clone()).collect();
+    let rooms = Rooms::open(settings.pool_directory.join("rooms"), ids);
+    let (failed_sender, failed) = tokio::sync::mpsc::unbounded_channel();
+    let (recorder, thread) = recorder::start(
+        journals,
+        connection,
+        store.root().to_owned(),
+        settings.listener.clone(),
+        move |message| {
+            failed_sender.send(message).ok();
+        },
+    );
+    for (number, event) in opening.into_iter().enumerate() {
+        recorder.fact(number, event, Vec::new(), Objects::None);
+    }
+    let shared = Arc::new(Shared {
+        store,
+        repo: settings.repo,
+        pool: Some(pool),
+        cache_directory: settings.cache_directory,
+        base_env: settings.base_env,
+        runs,
+        recorder,
+        listener: settings.listener,
+    });
+    Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed)
+}
+
+/// The same for looking ahead: nothing is made, locked or written.
+///
+/// # Errors
+/// When the repository cannot be read, or an expression of the workflow has no value.
+pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, EngineError> {
+    let repo = Repo::open(&settings.repo)?;
+    let mut runs = Vec::new();
+    let mut first = 0;
+    for (number, request) in requests.into_iter().enumerate() {
+        let count = request.plan.instances.len();
+        let id = RunId::parse("00000000-000000-plan").expect("the shape of a run id");
+        runs.push(context(&settings, &repo, request, id, None, number, first)?);
+        first += count;
+    }
+    Ok(Shared {
+        store: Store::at(&settings.repo.common_dir),
+        repo: settings.repo,
+        pool: None,
+        cache_directory: settings.cache_directory,
+        base_env: settings.base_env,
+        runs,
+        recorder: recorder::Recorder::nowhere(),
+        listener: settings.listener,
+    })
+}
+
+fn new_run(store: &Store) -> Result<RunId, EngineError> {
+    loop {
+        let id = random_id();
+        let directory = store.run_directory(&id);
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return Ok(id),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(DiskError::new("create the directory", &directory, source).into()),
+        }
+    }
+}
+
+/// Seconds for people, then two letters of milliseconds, so that ids sort as runs began, and two random ones against
+/// collisions; the folder makes it unique.
+fn random_id() -> RunId {
+    use std::hash::{BuildHasher, RandomState};
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let now = jiff::Timestamp::now();
+    let milliseconds = u64::try_from(now.as_millisecond().rem_euclid(1000)).unwrap_or(0);
+    let random = RandomState::new().hash_one(std::process::id());
+    let bits = milliseconds << 10 | random & 0x3ff;
+    let letter = |place: u32| char::from(LETTERS[(bits >> (15 - place * 5)) as usize % 32]);
+    let suffix: String = (0..4).map(letter).collect();
+    RunId::parse(&format!("{}-{suffix}", now.strftime("%Y%m%d-%H%M%S"))).expect("the shape of a run id")
+}
+
+fn lock(store: &Store, id: &RunId) -> Result<Lock, EngineError> {
+    match Lock::attempt(&store.run_lock(id))? {
+        Some(lock) => Ok(lock),
+        None => {
+            let pid = crate::store::runs::view(store, id).map_or(0, |view| view.engine.process.pid);
+            Err(EngineError::Busy(id.clone(), pid))
+        }
+    }
+}
+
+/// Ends what a dead engine left running, before anything of its run starts again.
+fn end_leftovers(store: &Store, id: &RunId) {
+    for process in processes::read(store, id) {
+        if host::is_alive(&process) {
+            host::kill_group(&process);
+        }
+    }
+    host::sweep(id.as_str(), None);
+}
+
+fn started(
+    store: &Store,
+    request: &Request,
+    jobs: usize,
+    engine: &EngineId,
+) -> Result<RunStarted, EngineError> {
+    let plan = &request.plan;
+    let text = plan.workflow.source.text.as_bytes();
+    let digest = Digest::of_bytes(text).to_hex();
+    let copy = store.workflow_copy(&digest);
+    if !std::fs::read(&copy).is_ok_and(|kept| kept == text) {
+        disk::create_directory(&store.workflows_directory())?;
+        disk::replace(&copy, text, Durability::PowerLoss)?;
+    }
+    let summary = |&at: &usize| {
+        let instance = &plan.instances[at];
+        let before = instance.needed().chain(instance.after.iter().copied());
+        NodeSummary {
+            node: instance.id.clone(),
+            stage: plan.stage(at).to_owned(),
+            needs: before.map(|earlier| plan.instances[earlier].id.clone()).collect(),
+        }
+    };
+    Ok(RunStarted {
+        format: event::FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        workflow: plan.workflow.name.clone(),
+        file: request.file.clone(),
+        source: digest,
+        base: request.base.to_string(),
+        base_revision: request.base_revision.clone(),
+        inputs: plan.inputs.clone(),
+        jobs,
+        nodes: plan.order.iter().map(summary).collect(),
+        stages: plan.workflow.stages.clone(),
+        options: request.options.clone(),
+        engine: engine.clone(),
+    })
+}
+
+fn context(
+    settings: &Settings,
+    repo: &Repo,
+    request: Request,
+    id: RunId,
+    processes: Option<processes::ProcessList>,
+    journal: usize,
+    first: usize,
+) -> Result<RunContext, EngineError> {
+    let workflow = request.plan.workflow.clone();
+    let lookup = |name: &String| {
+        let found = settings.environment.iter().find(|(key, _)| key.to_str() == Some(name));
+        found.map(|(_, value)| value.clone())
+    };
+    let secrets: Vec<(String, OsString)> =
+        workflow.secrets.iter().filter_map(|name| Some((name.clone(), lookup(name)?))).collect();
+    let (scope, env, branch) = scope(&workflow, &request.plan.inputs, &id, request.base)?;
+    Ok(RunContext {
+        base_tree: repo.tree_of(request.base)?,
+        base: request.base,
+        options: request.options,
+        env,
+        pass_env: workflow.pass_env.iter().map(|name| (name.clone(), lookup(name))).collect(),
+        mask: Arc::new(mask(&secrets)),
+        secrets,
+        scope,
+        branch,
+        journal,
+        processes,
+        plan: Arc::new(request.plan),
+        id,
+        first,
+    })
+}
+
+fn mask(secrets: &[(String, OsString)]) -> Mask {
+    use std::os::unix::ffi::OsStrExt;
+    Mask::new(secrets.iter().map(|(name, value)| (name.clone(), value.as_bytes().to_vec())))
+}
+
+type Scoped = (crate::workflow::expr::Scope, IndexMap<String, String>, String);
+
+/// `inputs`, `run` and `env`, in the order in which they may refer to each other.
+pub fn scope(
+    workflow: &crate::workflow::model::Workflow,
+    inputs: &IndexMap<String, Value>,
+    id: &RunId,
+    base: CommitId,
+) -> Result<Scoped, EngineError> {
+    let mut scope = crate::workflow::expr::Scope::default();
+    let inputs: Map<String, Value> = inputs.clone().into_iter().collect();
+    scope.names.insert("inputs".to_owned(), Value::Object(inputs));
+    let mut run = json!({ "id": id.as_str(), "workflow": workflow.name, "base": base.to_string() });
+    scope.names.insert("run".to_owned(), run.clone());
+    let branch = workflow.result.branch.render(&scope)?;
+    run["branch"] = Value::String(branch.clone());
+    scope.names.insert("run".to_owned(), run);
+    let mut env = IndexMap::new();
+    for (name, template) in &workflow.env {
+        env.insert(name.clone(), template.render(&scope)?);
+    }
+    let values = env.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+    scope.names.insert("env".to_owned(), Value::Object(values));
+    Ok((scope, env, branch))
+}

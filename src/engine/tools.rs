@@ -1,0 +1,48 @@
+//! What the commands of `cache.tools` print: part of the keys of the nodes that name them. Each runs once per process.
+
+use std::collections::HashMap;
+
+use super::Shared;
+use crate::process::Tool;
+use crate::workflow::model::Node;
+
+/// Runs every command that a node of any run names. One that fails counts with its exit code and message, so that a
+/// tool that appears later changes the key.
+pub fn outputs(shared: &Shared) -> HashMap<String, String> {
+    let mut outputs = HashMap::new();
+    for run in &shared.runs {
+        let selected: std::collections::BTreeSet<usize> =
+            run.plan.instances.iter().map(|instance| instance.node).collect();
+        for node in selected.into_iter().map(|node| &run.plan.workflow.nodes[node]) {
+            for command in &node.cache.tools {
+                if !outputs.contains_key(command) {
+                    outputs.insert(command.clone(), output(shared, command));
+                }
+            }
+        }
+    }
+    outputs
+}
+
+/// Those of one node, in its order.
+pub fn of(node: &Node, outputs: &HashMap<String, String>) -> Vec<(String, String)> {
+    let known = |command: &String| Some((command.clone(), outputs.get(command)?.clone()));
+    node.cache.tools.iter().filter_map(known).collect()
+}
+
+fn output(shared: &Shared, command: &str) -> String {
+    let directory = shared.repo.work_dir.as_ref().unwrap_or(&shared.repo.git_dir);
+    let mut tool = Tool::new("sh").args(["-c", command]).directory(directory).env_clear();
+    for (name, value) in &shared.base_env {
+        tool = tool.env(name, value);
+    }
+    match tool.run() {
+        Ok(output) => format!(
+            "{} {} {}",
+            output.code,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => format!("cannot be started: {error}"),
+    }
+}

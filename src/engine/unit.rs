@@ -1,0 +1,350 @@
+//! One node's life after a quick miss: base -> content lookup -> lease -> run -> collect -> capture -> give back.
+//! Tells its end exactly once, by returning [`Done`]; knows neither scheduler nor dependents.
+
+mod attempt;
+mod leave;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::base;
+use super::lookup::{self, Found};
+use super::prepare::Prepared;
+use super::workspace::{Place, Room, Rooms, Workspace};
+use super::{Ended, Keyed, RunContext, Shared, collect};
+use crate::digest::Digest;
+use crate::disk::Lock;
+use crate::event::{Artifact, NodeFinished, Outcome, Usage};
+use crate::executor::Stop;
+use crate::git::Holder;
+use crate::git::LeaseRequest;
+use crate::git::merge::Merged;
+use crate::git::tree::ReadsMemo;
+use crate::git::{CommitId, Repo, TreeId};
+use crate::host;
+use crate::plan::fingerprint::StoredManifest;
+use crate::plan::{Instance, Role};
+use crate::store::cache::{Cache, Entry, Right};
+use crate::store::recorder::{Index, Objects};
+use crate::store::{artifacts, index};
+use crate::workflow::model::{Node, Workspace as Kind};
+
+/// Everything a unit works on.
+pub struct Job {
+    pub shared: Arc<Shared>,
+    pub rooms: Arc<Rooms>,
+    pub memo: Arc<ReadsMemo>,
+    pub stop: watch::Receiver<Stop>,
+    pub run: usize,
+    /// Position in the plan of its run.
+    pub instance: usize,
+    pub prepared: Prepared,
+    pub keyed: Keyed,
+    /// Commits of its needs, in order.
+    pub heads: Vec<String>,
+    /// Artifacts of its needs.
+    pub given: Vec<Artifact>,
+    /// Why a node without files, or one that is never cached, runs.
+    pub why: String,
+    /// Which node made a commit, for conflicts.
+    pub makers: Vec<(String, String)>,
+}
+
+/// How it ended, with what goes into journal and index.
+pub struct Done {
+    pub finished: NodeFinished,
+    pub index: Vec<Index>,
+    pub objects: Objects,
+}
+
+/// What the repository part of the preparation gave.
+struct Ready {
+    workspace: Workspace,
+    base: Option<(CommitId, TreeId)>,
+    right: Option<Right>,
+    manifest: StoredManifest,
+    why: String,
+    /// Artifacts of its needs that were put in, relative to the workspace.
+    restored: Vec<String>,
+}
+
+/// A unit that ends before its process would start.
+enum Early {
+    Hit(Box<Done>),
+    Failed(String),
+    Stopped,
+}
+
+/// Between two looks at whether the checkout is free.
+const CHECKOUT_LOOK: Duration = Duration::from_millis(50);
+
+impl Job {
+    pub fn context(&self) -> &RunContext {
+        &self.shared.runs[self.run]
+    }
+
+    pub fn planned(&self) -> &Instance {
+        &self.context().plan.instances[self.instance]
+    }
+
+    pub fn node(&self) -> &Node {
+        self.context().plan.node(self.instance)
+    }
+}
+
+/// Lives a node's life to its end.
+pub async fn run(job: Job) -> Done {
+    let kind = job.node().workspace;
+    let (job, ready) = if kind == Kind::Scratch && job.given.is_empty() {
+        let ready = scratch(&job);
+        (job, ready)
+    } else {
+        let work = move || {
+            let ready = prepare(&job);
+            (job, ready)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(both) => both,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    };
+    match ready {
+        Err(Early::Hit(done)) => *done,
+        Err(Early::Stopped) => {
+            plain(&job, Outcome::Cancelled, "stopped while it waited for the checkout".to_owned())
+        }
+        Err(Early::Failed(message)) => plain(&job, Outcome::Failed, message),
+        Ok(ready) => attempt::run(job, ready).await,
+    }
+}
+
+/// A record without a process behind it.
+pub fn plain(job: &Job, outcome: Outcome, message: String) -> Done {
+    let finished = without_run(&job.planned().id, outcome, message, job.node().allow_failure);
+    Done { finished, index: Vec::new(), objects: Objects::None }
+}
+
+/// The record of a node that did not run.
+pub fn without_run(id: &str, outcome: Outcome, message: String, allowed_to_fail: bool) -> NodeFinished {
+    NodeFinished {
+        node: id.to_owned(),
+        outcome,
+        attempts: 0,
+        duration_ms: 0,
+        saved_ms: 0,
+        exit_code: None,
+        signal: None,
+        message,
+        allowed_to_fail,
+        key: None,
+        quick_key: None,
+        base_tree: None,
+        result: None,
+        log: None,
+        usage: Usage::default(),
+    }
+}
+
+/// An empty directory and no git at all.
+fn scratch(job: &Job) -> Result<Ready, Early> {
+    let room = room(job)?;
+    let right = match job.keyed {
+        Keyed::Fileless(key) => Some(Cache::ignore(key, key)),
+        Keyed::Never | Keyed::Quick(_) => None,
+    };
+    Ok(Ready {
+        workspace: Workspace { place: Place::Scratch, room },
+        base: None,
+        right,
+        manifest: job.prepared.manifest.stored(None),
+        why: job.why.clone(),
+        restored: Vec::new(),
+    })
+}
+
+fn room(job: &Job) -> Result<Room, Early> {
+    job.rooms.take().map_err(|error| Early::Failed(error.to_string()))
+}
+
+fn prepare(job: &Job) -> Result<Ready, Early> {
+    let mut ready = match job.node().workspace {
+        Kind::Scratch => scratch(job)?,
+        Kind::Repo => checkout(job)?,
+        Kind::Worktree | Kind::Readonly => leased(job)?,
+    };
+    match furnish(job, &mut ready) {
+        Ok(()) => Ok(ready),
+        Err(message) => {
+            leave::give_back(job, ready);
+            Err(Early::Failed(message))
+        }
+    }
+}
+
+/// Before every attempt: takes out what earlier nodes left at the places of this one's promises, and puts in the
+/// artifacts of its needs. Files that the base holds are neither: they are inputs.
+fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
+    let repo = Repo::open(&job.shared.repo).map_err(|error| error.to_string())?;
+    let tree = ready.base.map(|(_, tree)| tree);
+    let is_tracked = |path: &str| {
+        tree.is_some_and(|tree| repo.read_file(tree, path.as_ref()).is_ok_and(|content| content.is_some()))
+    };
+    let workspace = ready.workspace.path().to_owned();
+    let is_leased = matches!(ready.workspace.place, Place::Slot(_));
+    if is_leased {
+        collect::clear_promises(job.node(), &workspace, is_tracked);
+    }
+    for artifact in job.given.iter().filter(|artifact| !is_tracked(&artifact.path)) {
+        if job.node().workspace == Kind::Repo && workspace.join(&artifact.path).exists() {
+            return Err(format!(
+                "the artifact `{}` would replace a file of the checkout; remove it there, or use a worktree",
+                artifact.path
+            ));
+        }
+        artifacts::restore(&job.shared.store, &workspace, artifact).map_err(|error| error.to_string())?;
+        // In the user's own checkout nothing is taken away again.
+        if is_leased {
+            ready.restored.push(artifact.path.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The user's own checkout, one node at a time on this machine.
+fn checkout(job: &Job) -> Result<Ready, Early> {
+    let failed = |message: String| Early::Failed(message);
+    let path = job.shared.repo.work_dir.clone().ok_or_else(|| {
+        failed("`workspace: repo` needs a checkout, and this repository is bare".to_owned())
+    })?;
+    let lock = wait_for_checkout(job)?;
+    Ok(Ready {
+        workspace: Workspace { place: Place::Repo { path, _lock: lock }, room: room(job)? },
+        base: None,
+        right: None,
+        manifest: StoredManifest::default(),
+        why: job.why.clone(),
+        restored: Vec::new(),
+    })
+}
+
+/// Waits in steps, because another spb may hold the checkout for long and we may be stopped meanwhile.
+fn wait_for_checkout(job: &Job) -> Result<Lock, Early> {
+    let path = job.shared.store.root().join("checkout.lock");
+    loop {
+        if let Some(lock) = Lock::attempt(&path).map_err(failed)? {
+            return Ok(lock);
+        }
+        if *job.stop.borrow() != Stop::Run {
+            return Err(Early::Stopped);
+        }
+        std::thread::sleep(CHECKOUT_LOOK);
+    }
+}
+
+fn leased(job: &Job) -> Result<Ready, Early> {
+    let repo = Repo::open(&job.shared.repo).map_err(failed)?;
+    let cache = index::open_to_read(&job.shared.store).ok().flatten().map(Cache::new);
+    let base = base_of(job, &repo, cache.as_ref())?;
+    let tree = repo.tree_of(base).map_err(failed)?;
+    let mut manifest = job.prepared.manifest.stored(None);
+    let mut right = None;
+    let mut why = job.why.clone();
+    if let Keyed::Quick(quick_key) = job.keyed {
+        let reads = lookup::reads(job.node(), &repo, &job.memo, tree).map_err(failed)?;
+        let key = job.prepared.manifest.content_key(reads);
+        manifest = job.prepared.manifest.stored(Some(reads));
+        let explain = |cache: &Cache| {
+            let files = Some((&repo, job.node(), tree, reads));
+            lookup::why(cache, job.context(), &job.planned().id, &job.prepared.manifest, files)
+        };
+        let fresh = job.context().options.fresh && job.planned().role == Role::Run;
+        match &cache {
+            Some(cache) if !fresh => {
+                let found = lookup::content(&job.shared, &repo, cache, job.node(), (key, quick_key), base)
+                    .map_err(failed)?;
+                match found {
+                    Found::Hit { entry, moved } => return Err(hit(job, *entry, moved, key, quick_key)),
+                    Found::Miss { right: given, reason } => {
+                        why = reason.map_or_else(|| explain(cache), str::to_owned);
+                        right = Some(given);
+                    }
+                }
+            }
+            _ => right = Some(Cache::ignore(key, quick_key)),
+        }
+    }
+    if job.planned().role == Role::CacheOnly {
+        return Err(Early::Failed(only_message(&why)));
+    }
+    let holder = Holder { run: job.context().id.to_string(), node: job.planned().id.clone() };
+    let sweep = |holder: &Holder| {
+        host::sweep(&holder.run, Some(&holder.node));
+    };
+    let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
+    let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
+    let lease = pool.lease(&request).map_err(failed)?;
+    Ok(Ready {
+        workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)? },
+        base: Some((base, tree)),
+        right,
+        manifest,
+        why,
+        restored: Vec::new(),
+    })
+}
+
+/// What to say when `--only` left out a node that the cache does not have.
+pub fn only_message(why: &str) -> String {
+    format!("it is outside --only and the cache has no result for it ({why}); use --until instead")
+}
+
+fn failed(error: impl std::fmt::Display) -> Early {
+    Early::Failed(error.to_string())
+}
+
+/// The base: results of the needs merged, or a sentence that names the nodes and files that do not merge.
+fn base_of(job: &Job, repo: &Repo, cache: Option<&Cache>) -> Result<CommitId, Early> {
+    let context = job.context();
+    let heads = base::commits(&job.heads);
+    match base::merged(repo, cache, &job.shared.recorder, context.base, &heads).map_err(failed)? {
+        Merged::Clean(commit) => Ok(commit),
+        Merged::Conflict { first, second, files } => {
+            let message = conflict(&job.makers, &first.to_string(), &second.to_string(), &files);
+            Err(Early::Failed(message))
+        }
+    }
+}
+
+/// Names the two nodes and every file.
+pub fn conflict(makers: &[(String, String)], first: &str, second: &str, files: &[String]) -> String {
+    let name = |commit: &str| {
+        let maker = makers.iter().find(|(made, _)| made == commit);
+        maker.map_or_else(|| format!("commit {commit}"), |(_, node)| format!("`{node}`"))
+    };
+    format!(
+        "the changes of {} and {} do not merge: {}; let one need the other, or keep their files apart",
+        name(first),
+        name(second),
+        files.join(", ")
+    )
+}
+
+fn hit(job: &Job, entry: Entry, moved: bool, key: Digest, quick_key: Digest) -> Early {
+    let index = vec![Index::Quick { quick_key, key, commit: entry.result.commit.clone() }];
+    let objects = if moved { Objects::Written } else { Objects::None };
+    let finished = lookup::cached(&job.planned().id, entry, job.heads.clone(), (key, Some(quick_key)));
+    Early::Hit(Box::new(Done { finished, index, objects }))
+}
+
+/// What dependents see of a record.
+pub fn seen(finished: &NodeFinished) -> Ended {
+    Ended {
+        outcome: finished.outcome,
+        result: Arc::new(finished.result.clone().unwrap_or_default()),
+        duration_ms: finished.duration_ms.max(finished.saved_ms),
+        // Only a hit by content is recorded with its quick key: its change was moved to this base.
+        is_new: finished.outcome == Outcome::Succeeded || finished.quick_key.is_some(),
+    }
+}

@@ -1,0 +1,229 @@
+//! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
+
+use std::path::Path;
+
+use super::attempt::{Ran, log_place};
+use super::{Done, Job, Ready, collect, furnish};
+use crate::disk;
+use crate::engine::workspace::Place;
+use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome, RunEvent};
+use crate::git::tree::{self, Globs};
+use crate::git::{Repo, Stamp};
+use crate::host;
+use crate::store::artifacts;
+use crate::store::cache::Entry;
+use crate::store::recorder::{Index, Objects};
+use crate::workflow::model::Workspace as Kind;
+
+/// Ends a node: collects when it succeeded, gives its place back, makes the record.
+pub async fn end(job: Job, ready: Ready, ran: Ran) -> Done {
+    let orphans = host::orphans::has_any();
+    let is_scratch = matches!(ready.workspace.place, Place::Scratch);
+    if is_scratch && orphans != Some(true) && job.node().artifacts.is_empty() {
+        let mut ready = ready;
+        // Looking for daemons costs more than a room of its own, which whatever they write stays in.
+        ready.workspace.room.is_doubtful = orphans.is_none();
+        return end_now(job, ready, ran);
+    }
+    let work = move || {
+        if orphans != Some(false) {
+            // A daemon that the node left would write into what is captured, and into the next node's place.
+            host::sweep(job.context().id.as_str(), Some(&job.planned().id));
+            host::orphans::reap();
+        }
+        end_now(job, ready, ran)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn end_now(job: Job, mut ready: Ready, mut ran: Ran) -> Done {
+    if ran.last.escaped > 0 {
+        warn(&job, format!("{} of its processes had left its session and were ended", ran.last.escaped));
+    }
+    let mut result = None;
+    if ran.outcome == Outcome::Succeeded {
+        match collected(&job, &mut ready, &ran) {
+            Ok(collected) => result = Some(collected),
+            Err(message) => {
+                ran.outcome = Outcome::Failed;
+                ran.message = message;
+            }
+        }
+    }
+    let mut index = Vec::new();
+    let mut objects = Objects::None;
+    let base_tree = ready.base.map(|(_, tree)| tree.to_string());
+    let mut keys = (None, None);
+    if let Some(result) = &result {
+        if result.commit.is_some() || !result.artifacts.is_empty() {
+            objects = Objects::Written;
+        }
+        if let Some(right) = ready.right.take() {
+            keys = (Some(right.key().to_hex()), Some(right.quick_key().to_hex()));
+            let entry = Entry {
+                // Heads are those of the run that uses the entry.
+                result: NodeResult { heads: Vec::new(), ..result.clone() },
+                base_tree: base_tree.clone(),
+                duration_ms: milliseconds(&ran),
+                usage: ran.last.usage,
+                log: (ran.last.log_bytes > 0).then(|| log_place(&job)),
+                created: jiff::Timestamp::now().as_millisecond(),
+                manifest: std::mem::take(&mut ready.manifest),
+            };
+            let saved = right.save(&job.context().plan.workflow.name, &job.planned().id, entry);
+            index.push(Index::Entry(Box::new(saved)));
+        }
+    }
+    let message = match ran.outcome {
+        Outcome::Succeeded => ready.why.clone(),
+        _ => job.context().mask.apply(&ran.message).into_owned(),
+    };
+    let finished = NodeFinished {
+        node: job.planned().id.clone(),
+        outcome: ran.outcome,
+        attempts: ran.attempts,
+        duration_ms: milliseconds(&ran),
+        saved_ms: 0,
+        exit_code: ran.exit_code,
+        signal: ran.signal,
+        message,
+        allowed_to_fail: job.node().allow_failure,
+        key: keys.0,
+        quick_key: keys.1,
+        base_tree,
+        result,
+        log: Some(log_place(&job)),
+        usage: ran.last.usage,
+    };
+    give_back(&job, ready);
+    Done { finished, index, objects }
+}
+
+fn milliseconds(ran: &Ran) -> u64 {
+    u64::try_from(ran.last.duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn collected(job: &Job, ready: &mut Ready, ran: &Ran) -> Result<NodeResult, String> {
+    if let Some(error) = ran.last.log_error.as_ref().or(ran.last.stdout_error.as_ref()) {
+        return Err(error.clone());
+    }
+    let node = job.node();
+    let outputs = collect::outputs(node, ready.workspace.path(), &ready.workspace.room)?;
+    let outputs = masked(job, outputs)?;
+    let artifacts = kept_artifacts(job, ready)?;
+    let mut result = NodeResult { heads: job.heads.clone(), outputs, artifacts, ..NodeResult::default() };
+    if node.workspace == Kind::Worktree {
+        capture(job, ready, &mut result)?;
+    }
+    Ok(result)
+}
+
+/// A secret in an output would be stored and shown: that is refused, since a masked value would be a wrong one.
+fn masked(
+    job: &Job,
+    outputs: indexmap::IndexMap<String, serde_json::Value>,
+) -> Result<indexmap::IndexMap<String, serde_json::Value>, String> {
+    let mask = &job.context().mask;
+    if mask.is_none() {
+        return Ok(outputs);
+    }
+    for (name, value) in &outputs {
+        let text = match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if mask.apply(&text) != text {
+            return Err(format!(
+                "output `{name}` holds a secret; outputs are stored and shown, secrets never are"
+            ));
+        }
+    }
+    Ok(outputs)
+}
+
+fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
+    let workspace = ready.workspace.path();
+    let paths = collect::artifact_paths(&job.node().artifacts, workspace)?;
+    paths
+        .iter()
+        .map(|path| artifacts::store(&job.shared.store, workspace, path).map_err(|error| error.to_string()))
+        .collect()
+}
+
+/// Makes the node's commit, if it changed anything.
+fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), String> {
+    let text = |error: crate::git::GitError| error.to_string();
+    take_out(ready);
+    let (Place::Slot(lease), Some((base, base_tree))) = (&mut ready.workspace.place, ready.base) else {
+        return Ok(());
+    };
+    let captured = lease.capture().map_err(text)?;
+    if !captured.skipped.is_empty() {
+        let paths = captured.skipped.join(", ");
+        warn(job, format!("made repositories inside its worktree, which are no part of its result: {paths}"));
+    }
+    if captured.tree == base_tree {
+        return Ok(());
+    }
+    let repo = Repo::open(&job.shared.repo).map_err(text)?;
+    let changes = repo.changes(base_tree, captured.tree).map_err(text)?;
+    if let Some(writes) = &job.node().writes {
+        let outside = tree::unexpected(&changes, &Globs::compile(writes).map_err(text)?);
+        if !outside.is_empty() {
+            return Err(undeclared(&outside));
+        }
+    }
+    let message = format!("spb: {}", job.planned().id);
+    let commit = repo.commit(captured.tree, &[base], &message, Stamp::Like(base)).map_err(text)?;
+    result.commit = Some(commit.to_string());
+    result.heads = vec![commit.to_string()];
+    result.changed_total = changes.len();
+    result.changed =
+        changes.iter().take(MAX_CHANGED_LISTED).map(|change| change.name().into_owned()).collect();
+    Ok(())
+}
+
+fn warn(job: &Job, message: String) {
+    let node = Some(job.planned().id.clone());
+    let event = RunEvent::Warning { node, message };
+    job.shared.recorder.fact(job.context().journal, event, Vec::new(), Objects::None);
+}
+
+fn undeclared(outside: &[String]) -> String {
+    let shown = outside.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+    let more = if outside.len() > 10 { format!(" and {} more", outside.len() - 10) } else { String::new() };
+    format!("changed files that `writes` does not allow: {shown}{more}")
+}
+
+/// Every attempt starts from the node's base, with an empty `$SPB_OUT`.
+pub fn back_to_base(job: &Job, ready: &mut Ready) -> Result<(), String> {
+    ready.workspace.room.clear().map_err(|error| error.to_string())?;
+    if let Place::Slot(lease) = &mut ready.workspace.place {
+        lease.reset().map_err(|error| error.to_string())?;
+    }
+    ready.restored.clear();
+    furnish(job, ready)
+}
+
+/// What was only lent must not be captured nor stay for the next node.
+fn take_out(ready: &mut Ready) {
+    let workspace = ready.workspace.path().to_owned();
+    for path in ready.restored.drain(..) {
+        if collect::is_reached_inside(&workspace, Path::new(&path)) {
+            disk::remove(&workspace.join(path)).ok();
+        }
+    }
+}
+
+/// Gives slot and room back.
+pub fn give_back(job: &Job, mut ready: Ready) {
+    take_out(&mut ready);
+    if let Place::Slot(lease) = ready.workspace.place {
+        // A mark that cannot be written leaves the slot dirty: the next lease cleans it.
+        lease.finish().ok();
+    }
+    job.rooms.give_back(ready.workspace.room);
+}

@@ -1,0 +1,91 @@
+//! Brings a slot to a commit and reads it back with the `git` command alone: slower, and right where names, modes or line
+//! ends are not kept as they are, or where objects may have to be fetched first.
+
+use super::capture::Taken;
+use super::diff::MODE_SUBMODULE;
+use super::ignore::Ignore;
+use super::index::{Manifest, staged};
+use super::untracked::untracked;
+use super::walk::{ExtraKind, walk};
+use super::workspace::Workspace;
+use super::{CommitId, GitError, command, files};
+use crate::disk;
+
+/// # Errors
+/// When git fails.
+pub(in crate::git) fn bring(slot: &Workspace<'_>, commit: CommitId) -> Result<(), GitError> {
+    files::open_up_all(slot.root);
+    let reset = || command::run(slot.git(), &["reset", "--hard", "-q", &commit.to_string()]);
+    if reset().is_err() {
+        // The node may have left an index that git cannot read.
+        disk::remove(&slot.index())?;
+        reset()?;
+    }
+    command::run(slot.git(), &["clean", "-ffdq"])?;
+    // What git leaves: pipes, the files of submodules, and repositories in tracked directories.
+    for stray in strays(slot)? {
+        let path = slot.absolute(&stray.path);
+        files::clear(&path)?;
+        if stray.kind == StrayKind::Submodule {
+            disk::create_directory(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When git fails.
+pub(in crate::git) fn capture(slot: &Workspace<'_>, commit: CommitId) -> Result<Taken, GitError> {
+    let tracked = staged(&slot.index()).unwrap_or_default();
+    let is_submodule =
+        |path: &Vec<u8>| tracked.get(path).is_some_and(|entry| entry.blob.mode == MODE_SUBMODULE);
+    let nested = strays(slot)?.into_iter().filter(|stray| stray.kind == StrayKind::Repository);
+    let mut nested: Vec<Vec<u8>> = nested.map(|stray| stray.path).collect();
+    nested.retain(|path| !is_submodule(path) && !path.ends_with(b"/.git"));
+    nested.sort();
+    let names: Vec<String> = nested.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+    let but = names.iter().map(|name| format!(":(exclude,literal){name}"));
+    let add: Vec<String> = ["add", "-A", "--", "."].map(str::to_owned).into_iter().chain(but).collect();
+    let add: Vec<&str> = add.iter().map(String::as_str).collect();
+    if let Err(first) = command::run(slot.git(), &add) {
+        disk::remove(&slot.index())?;
+        command::run(slot.git(), &["read-tree", &commit.to_string()])?;
+        command::run(slot.git(), &add).map_err(|_| first)?;
+    }
+    let tree = command::run(slot.git(), &["write-tree"])?;
+    let tree = String::from_utf8_lossy(&tree).trim().parse();
+    let tree =
+        tree.map_err(|_| GitError::Slot { path: slot.root.to_owned(), why: "gave no tree".to_owned() })?;
+    Ok(Taken { tree, skipped: names })
+}
+
+struct Stray {
+    path: Vec<u8>,
+    kind: StrayKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StrayKind {
+    Submodule,
+    Repository,
+    Special,
+}
+
+/// What git neither keeps nor clears: submodules with files, repositories that are no submodules, pipes and the like.
+fn strays(slot: &Workspace<'_>) -> Result<Vec<Stray>, GitError> {
+    let manifest = Manifest::load(&slot.index()).unwrap_or_default();
+    let found = walk(slot.root, &manifest, &[])?;
+    let mut ignore = Ignore::new(slot.root, slot.settings.ignore.clone());
+    let populated = found.submodules.iter().map(|position| manifest.entries[*position].path.to_vec());
+    let mut strays: Vec<Stray> = populated.map(|path| Stray { path, kind: StrayKind::Submodule }).collect();
+    untracked(slot.root, &mut ignore, &found.extra, &mut |path, kind| {
+        let kind = match kind {
+            ExtraKind::Repository => StrayKind::Repository,
+            ExtraKind::Special => StrayKind::Special,
+            ExtraKind::File | ExtraKind::Symlink | ExtraKind::Directory => return Ok(()),
+        };
+        strays.push(Stray { path: path.to_vec(), kind });
+        Ok(())
+    })?;
+    Ok(strays)
+}

@@ -1,1 +1,0 @@
-//! Reads the machine: cores, memory, boot, processes. Changes nothing.

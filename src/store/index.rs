@@ -1,0 +1,302 @@
+//! The SQLite index: cache entries, durations, memoised merges. Derived from the journals, so a damaged one is set
+//! aside and rebuilt, and what a power loss took from it is read again from them. The only owner of rusqlite's
+//! connection settings.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::cache::{self, Entry};
+use super::{Store, StoreError, journal};
+use crate::disk::{self, Durability};
+use crate::event::{Outcome, RunEvent};
+use crate::name::RunId;
+
+/// Raised when a table changes: an index of another format is rebuilt.
+const FORMAT: i64 = 2;
+
+const SCHEMA: &str = "
+create table if not exists entries (
+  key blob primary key, workflow text not null, node text not null, created integer not null,
+  body text not null, sum blob not null) without rowid;
+create index if not exists entries_by_node on entries (workflow, node, created);
+create table if not exists quick (
+  key blob primary key, entry blob not null, sum blob not null, heads text) without rowid;
+create table if not exists merges (key blob primary key, result text not null) without rowid;
+create table if not exists durations (
+  workflow text not null, node text not null, recent text not null, primary key (workflow, node)) without rowid;
+create table if not exists indexed (run text primary key, bytes integer not null) without rowid;
+";
+
+/// A connection that may write. Opening it brings the index up to date with the journals.
+///
+/// # Errors
+/// When the index can neither be opened nor rebuilt.
+pub fn open(store: &Store) -> Result<Connection, StoreError> {
+    let path = store.index_path();
+    let fail = |source| StoreError::Index { path: path.clone(), source };
+    let up_to_date = || {
+        let connection = connect(&path)?;
+        catch_up(store, &connection)?;
+        Ok(connection)
+    };
+    if !damage_mark(store).exists() {
+        match up_to_date() {
+            Err(source) if is_damage(&source) => {}
+            done => return done.map_err(fail),
+        }
+    }
+    set_aside(&path)?;
+    let connection = up_to_date().map_err(fail)?;
+    disk::remove(&damage_mark(store))?;
+    Ok(connection)
+}
+
+/// Notes that the index is damaged: the next one who opens it rebuilds it. Whoever has it open goes on with it; what it
+/// gives is checked wherever it is used.
+pub fn mark_damaged(store_root: &Path) {
+    drop(disk::replace(&store_root.join(DAMAGE_MARK), b"", Durability::Crash));
+}
+
+const DAMAGE_MARK: &str = "index.damaged";
+
+fn damage_mark(store: &Store) -> PathBuf {
+    store.root().join(DAMAGE_MARK)
+}
+
+/// A connection that only reads; `None` when there is no index yet. Never writes, not even a missing table.
+///
+/// # Errors
+/// When there is an index that cannot be read.
+pub fn open_to_read(store: &Store) -> Result<Option<Connection>, StoreError> {
+    let path = store.index_path();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(&path, flags).and_then(usable).or_else(|error| {
+        // A log that was merged on closing leaves nothing to share, and where nothing can be written nothing can be
+        // made to share either: then nobody else writes, and the file alone is the whole index.
+        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::CannotOpen)
+            || beside(&path, "-wal").exists()
+        {
+            return Err(error);
+        }
+        Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI).and_then(usable)
+    });
+    opened.map(Some).map_err(|source| StoreError::Index { path, source })
+}
+
+/// The first read tells whether a file can be used at all.
+fn usable(connection: Connection) -> rusqlite::Result<Connection> {
+    settle(&connection)?;
+    connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn immutable(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    settle(&connection)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A commit survives a killed process; after a power loss `catch_up` reads the journals again.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    let format = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    if format(&connection)? != FORMAT {
+        connection.execute_batch("begin immediate")?;
+        // Another spb may have made the tables meanwhile.
+        if format(&connection)? != FORMAT {
+            connection.execute_batch(
+                "drop table if exists entries; drop table if exists quick; drop table if exists merges;
+                 drop table if exists durations; drop table if exists indexed;",
+            )?;
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "user_version", FORMAT)?;
+        }
+        connection.execute_batch("commit")?;
+    }
+    Ok(connection)
+}
+
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(20))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // KiB, negative as SQLite wants it: the entries of some ten thousand nodes.
+    connection.pragma_update(None, "cache_size", -16_000)
+}
+
+/// Whether an error says that the file is not what was written: also a table that is not there, or a value of another
+/// kind.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    match error {
+        Error::SqliteFailure(cause, _) => {
+            matches!(cause.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        }
+        Error::SqlInputError { .. }
+        | Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::Utf8Error(..) => true,
+        _ => false,
+    }
+}
+
+fn set_aside(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut from = path.as_os_str().to_owned();
+        from.push(suffix);
+        let mut to = from.clone();
+        to.push(".damaged");
+        match std::fs::rename(&from, &to) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(crate::disk::DiskError::new("set aside", Path::new(&from), source).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads every journal that is longer than what the index has of it.
+fn catch_up(store: &Store, connection: &Connection) -> rusqlite::Result<()> {
+    let known = connection
+        .prepare("select run, bytes from indexed")?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?
+        .collect::<rusqlite::Result<std::collections::HashMap<_, _>>>()?;
+    let Ok(directory) = std::fs::read_dir(store.runs_directory()) else { return Ok(()) };
+    for entry in directory.flatten() {
+        let Some(run) = entry.file_name().to_str().and_then(RunId::parse) else { continue };
+        let path = store.journal(&run);
+        let length = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        if known.get(run.as_str()).is_some_and(|&bytes| bytes >= length as i64) || length == 0 {
+            continue;
+        }
+        // A journal that cannot be read is for `doctor` to report; its results are simply not in the cache.
+        let Ok(journal) = journal::read(&path) else { continue };
+        connection.execute_batch("begin immediate")?;
+        add_journal(connection, &journal)?;
+        set_indexed(connection, &run, journal.whole)?;
+        connection.execute_batch("commit")?;
+    }
+    Ok(())
+}
+
+/// How much of a run's journal the index has seen, in bytes.
+pub fn set_indexed(connection: &Connection, run: &RunId, bytes: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("insert into indexed values (?1, ?2) on conflict (run) do update set bytes = ?2")?
+        .execute(params![run.as_str(), bytes as i64])?;
+    Ok(())
+}
+
+fn add_journal(connection: &Connection, journal: &journal::Journal) -> rusqlite::Result<()> {
+    let mut workflow = String::new();
+    for record in &journal.records {
+        match &record.event {
+            RunEvent::RunStarted(started) => workflow.clone_from(&started.workflow),
+            RunEvent::NodeFinished(finished) if finished.outcome == Outcome::Succeeded => {
+                if let Some(saved) = cache::Saved::from_journal(&workflow, record, finished) {
+                    saved.insert_if_newer(connection)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The median of the recent durations of each node of a workflow, milliseconds.
+pub fn durations(
+    connection: &Connection,
+    workflow: &str,
+) -> rusqlite::Result<std::collections::HashMap<String, u64>> {
+    connection
+        .prepare_cached("select node, recent from durations where workflow = ?1")?
+        .query_map([workflow], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+        .map(|row| row.map(|(node, recent)| (node, median(&numbers(&recent)))))
+        .collect()
+}
+
+/// How many durations are kept for each node.
+const KEPT_DURATIONS: usize = 7;
+
+pub fn add_duration(
+    connection: &Connection,
+    workflow: &str,
+    node: &str,
+    milliseconds: u64,
+) -> rusqlite::Result<()> {
+    let recent: Option<String> = connection
+        .prepare_cached("select recent from durations where workflow = ?1 and node = ?2")?
+        .query_map([workflow, node], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    let mut recent = numbers(recent.as_deref().unwrap_or(""));
+    recent.push(milliseconds);
+    let from = recent.len().saturating_sub(KEPT_DURATIONS);
+    let text = recent[from..].iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+    connection
+        .prepare_cached("insert or replace into durations values (?1, ?2, ?3)")?
+        .execute(params![workflow, node, text])?;
+    Ok(())
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+fn median(numbers: &[u64]) -> u64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+}
+
+/// The newest entry of a node, for explanations.
+pub fn latest(connection: &Connection, workflow: &str, node: &str) -> rusqlite::Result<Option<Entry>> {
+    let body: Option<String> = connection
+        .prepare_cached(
+            "select body from entries where workflow = ?1 and node = ?2 order by created desc limit 1",
+        )?
+        .query_map([workflow, node], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_in_a_folder_of_any_name_is_read_as_a_whole_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a b?mode=memory#%41é.sqlite");
+        drop(connect(&path).unwrap());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable(&path), flags).and_then(usable).unwrap();
+        let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(format, FORMAT);
+        assert!(!beside(&path, "-shm").exists(), "reading an immutable file leaves nothing");
+    }
+}

@@ -1,0 +1,261 @@
+//! Runs as a reader sees them: folded from their journals, newest first. Locks nothing, writes nothing.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use super::{Store, StoreError, journal};
+use crate::event::{Engine, NodeFinished, NodeSummary, Outcome, Record, RunEvent, RunFinished, RunStarted};
+use crate::host;
+use crate::name::RunId;
+
+/// What is known of one run.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    pub run: RunId,
+    pub started: RunStarted,
+    /// When it began and when its last record was written, RFC 3339.
+    pub began: String,
+    pub last: String,
+    /// The engine that worked on it last.
+    pub engine: Engine,
+    /// By node id, in plan order.
+    pub nodes: IndexMap<String, NodeView>,
+    pub stages: Vec<StageView>,
+    pub warnings: Vec<String>,
+    /// Absent while it runs and after a crash. A resume takes an earlier end back.
+    pub finished: Option<RunFinished>,
+    pub seq: u64,
+    /// Bytes of whole records.
+    pub whole: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    pub summary: NodeSummary,
+    pub state: NodeState,
+    /// Attempts started so far.
+    pub attempts: u32,
+    /// Why it ran, from its last start.
+    pub why: String,
+    /// When the last attempt started, RFC 3339.
+    pub started: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum NodeState {
+    Waiting,
+    Running,
+    Finished(Box<NodeFinished>),
+}
+
+#[derive(Clone, Debug)]
+pub struct StageView {
+    pub stage: String,
+    pub commit: Option<String>,
+    pub note: Option<String>,
+}
+
+/// A run's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    Running,
+    /// Its engine is gone and it has no end.
+    Interrupted,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl RunState {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl RunView {
+    pub fn state(&self) -> RunState {
+        use crate::event::RunOutcome;
+        match &self.finished {
+            Some(finished) => match finished.outcome {
+                RunOutcome::Succeeded => RunState::Succeeded,
+                RunOutcome::Failed => RunState::Failed,
+                RunOutcome::Cancelled => RunState::Cancelled,
+            },
+            None if host::is_alive(&self.engine.process) => RunState::Running,
+            None => RunState::Interrupted,
+        }
+    }
+
+    /// Finished nodes that a resume keeps: those that succeeded.
+    pub fn kept(&self) -> impl Iterator<Item = &NodeFinished> {
+        self.nodes.values().filter_map(|node| match &node.state {
+            NodeState::Finished(finished) if finished.outcome.is_success() => Some(&**finished),
+            _ => None,
+        })
+    }
+
+    pub fn count(&self, matches: impl Fn(Outcome) -> bool) -> usize {
+        let ended = self.nodes.values().filter_map(|node| match &node.state {
+            NodeState::Finished(finished) => Some(finished.outcome),
+            NodeState::Waiting | NodeState::Running => None,
+        });
+        ended.filter(|&outcome| matches(outcome)).count()
+    }
+
+    /// A run of which only the beginning is known.
+    pub fn new(record: &Record, started: &RunStarted) -> Self {
+        let node = |summary: &NodeSummary| {
+            let view = NodeView {
+                summary: summary.clone(),
+                state: NodeState::Waiting,
+                attempts: 0,
+                why: String::new(),
+                started: None,
+            };
+            (summary.node.clone(), view)
+        };
+        Self {
+            run: record.run.clone(),
+            nodes: started.nodes.iter().map(node).collect(),
+            started: started.clone(),
+            began: record.time.clone(),
+            last: record.time.clone(),
+            engine: started.engine.clone(),
+            stages: Vec::new(),
+            warnings: Vec::new(),
+            finished: None,
+            seq: record.seq,
+            whole: 0,
+        }
+    }
+
+    /// Takes the next record in.
+    pub fn apply(&mut self, record: &Record) {
+        self.seq = record.seq;
+        self.last.clone_from(&record.time);
+        match &record.event {
+            RunEvent::RunStarted(_) => {}
+            RunEvent::RunResumed { engine, .. } => self.resumed(engine),
+            RunEvent::NodeStarted { node, attempt, why } => {
+                if let Some(view) = self.nodes.get_mut(node) {
+                    view.state = NodeState::Running;
+                    view.attempts = *attempt;
+                    view.why.clone_from(why);
+                    view.started = Some(record.time.clone());
+                }
+            }
+            RunEvent::NodeRetry { .. } => {}
+            RunEvent::NodeFinished(finished) => {
+                if let Some(view) = self.nodes.get_mut(&finished.node) {
+                    view.state = NodeState::Finished(finished.clone());
+                }
+            }
+            RunEvent::StageFinished { stage, commit, note } => {
+                self.stages.retain(|view| view.stage != *stage);
+                self.stages.push(StageView {
+                    stage: stage.clone(),
+                    commit: commit.clone(),
+                    note: note.clone(),
+                });
+            }
+            RunEvent::Warning { node, message } => {
+                let place = node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+                self.warnings.push(format!("{place}{message}"));
+            }
+            RunEvent::RunFinished(finished) => self.finished = Some(finished.clone()),
+        }
+    }
+
+    /// What had not succeeded will be tried again.
+    fn resumed(&mut self, engine: &Engine) {
+        self.engine = engine.clone();
+        self.finished = None;
+        for view in self.nodes.values_mut() {
+            match &view.state {
+                NodeState::Finished(finished) if finished.outcome.is_success() => {}
+                _ => view.state = NodeState::Waiting,
+            }
+        }
+    }
+}
+
+/// Reads one run.
+///
+/// # Errors
+/// When its journal cannot be read, is damaged, or has no beginning.
+pub fn view(store: &Store, run: &RunId) -> Result<RunView, StoreError> {
+    let path = store.journal(run);
+    let journal = journal::read(&path)?;
+    let mut records = journal.records.iter();
+    let begin = records.next().and_then(|record| match &record.event {
+        RunEvent::RunStarted(started) => Some((record, started)),
+        _ => None,
+    });
+    let Some((record, started)) = begin else {
+        return Err(StoreError::Damaged { path, reason: "it does not begin with the start of a run".into() });
+    };
+    let mut view = RunView::new(record, started);
+    for record in records {
+        view.apply(record);
+    }
+    view.whole = journal.whole;
+    Ok(view)
+}
+
+/// The ids of all runs, newest first. A folder without a journal (killed before the first record) is no run.
+pub fn list(store: &Store) -> Vec<RunId> {
+    let Ok(directory) = std::fs::read_dir(store.runs_directory()) else { return Vec::new() };
+    let mut runs: Vec<RunId> = directory
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str().and_then(RunId::parse))
+        .filter(|run| std::fs::metadata(store.journal(run)).is_ok_and(|meta| meta.len() > 0))
+        .collect();
+    runs.sort_unstable_by(|a, b| b.cmp(a));
+    runs
+}
+
+/// A run as a person names it: `latest`, a whole id, or any part of one that fits only one run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    #[error("there are no runs yet")]
+    None,
+    #[error("no run matches `{0}`")]
+    Unknown(String),
+    #[error("`{0}` fits several runs: {1}")]
+    Ambiguous(String, String),
+}
+
+/// Finds the run that `name` means; without a name, the newest.
+///
+/// # Errors
+/// When nothing or more than one run fits.
+pub fn find(store: &Store, name: Option<&str>) -> Result<RunId, FindError> {
+    let runs = list(store);
+    let Some(newest) = runs.first() else { return Err(FindError::None) };
+    let Some(name) = name.filter(|&name| name != "latest") else { return Ok(newest.clone()) };
+    let fitting: Vec<&RunId> = runs.iter().filter(|run| run.as_str().contains(name)).collect();
+    match fitting.as_slice() {
+        [] => Err(FindError::Unknown(name.to_owned())),
+        [run] => Ok((*run).clone()),
+        several => {
+            let shown: Vec<_> = several.iter().take(5).map(|run| run.as_str()).collect();
+            Err(FindError::Ambiguous(name.to_owned(), shown.join(", ")))
+        }
+    }
+}
+
+/// All attempts' logs of a node that exist, in order.
+pub fn logs(store: &Store, run: &RunId, node: &str) -> Vec<(u32, PathBuf)> {
+    (1..=1000)
+        .map(|attempt| (attempt, store.log(run, node, attempt)))
+        .take_while(|(attempt, path)| *attempt == 1 || path.exists())
+        .filter(|(_, path)| path.exists())
+        .collect()
+}

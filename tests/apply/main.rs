@@ -1,0 +1,20 @@
+//! What `spb apply` promises, tested from outside: the binary, a real repository, real processes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cache;
+mod cache_damage;
+mod cache_keys;
+mod cache_law;
+mod conditions;
+mod merges;
+mod processes;
+mod repositories;
+mod results;
