@@ -1,6 +1,7 @@
 //! Which names each place of the file may read, with their types. Knows nothing of syntax.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -143,14 +144,7 @@ fn need_type(need: &Draft<'_, '_>) -> Type {
         let kind = output_type(output);
         (name.clone(), if need.file.matrix.is_some() { Type::list(kind) } else { kind })
     });
-    let fields = [
-        ("outputs", Type::record(What::Outputs(need.name.clone()), outputs)),
-        ("status", Type::Status),
-        ("duration", Type::Number),
-        ("changed_files", Type::list(Type::Text)),
-        ("commit", Type::Text),
-    ];
-    Type::record(What::Node, fields.map(|(name, kind)| (name.to_owned(), kind)))
+    Type::Need(Arc::new(Type::record(What::Outputs(need.name.clone()), outputs)))
 }
 
 fn output_type(output: &Output) -> Type {

@@ -76,9 +76,13 @@ pub struct NeedsStatus {
 
 /// A name that an expression reads, by its segments: `needs`, `build`, `outputs`, `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NamePath(pub Vec<String>);
+pub struct NamePath(Arc<[String]>);
 
 impl NamePath {
+    fn new(segments: Vec<String>) -> Self {
+        Self(segments.into())
+    }
+
     /// The first segment: `inputs`, `needs` ...
     pub fn root(&self) -> &str {
         &self.0[0]
@@ -266,6 +270,10 @@ impl Template {
     /// As written in the file.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    pub(super) fn shared_source(&self) -> Arc<str> {
+        self.source.clone()
     }
 }
 
