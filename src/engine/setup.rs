@@ -15,8 +15,7 @@ use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
 use crate::executor::mask::Mask;
-use crate::git::Pool;
-use crate::git::{CommitId, Repo, RepoPath};
+use crate::git::{self, CommitId, Pool, Repo, RepoPath};
 use crate::host;
 use crate::name::RunId;
 use crate::plan::{Plan, Selection};
@@ -329,6 +328,9 @@ pub fn scope(
     let mut run = json!({ "id": id.as_str(), "workflow": workflow.name, "base": base.to_string() });
     scope.names.insert("run".to_owned(), run.clone());
     let branch = workflow.result.branch.render(&scope)?;
+    if !git::is_branch_name(&branch) {
+        return Err(EngineError::Branch(branch));
+    }
     run["branch"] = Value::String(branch.clone());
     scope.names.insert("run".to_owned(), run);
     let mut env = IndexMap::new();
