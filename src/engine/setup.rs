@@ -106,6 +106,10 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;
+    for request in &requests {
+        // What has no value is found before anything is made.
+        scope(&request.plan.workflow, &request.plan.inputs, &no_run(), request.base)?;
+    }
     for (number, mut request) in requests.into_iter().enumerate() {
         let id = match &request.resume {
             Some(view) => view.run.clone(),
@@ -171,8 +175,7 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
     let mut first = 0;
     for (number, request) in requests.into_iter().enumerate() {
         let count = request.plan.instances.len();
-        let id = RunId::parse("00000000-000000-plan").expect("the shape of a run id");
-        runs.push(context(&settings, &repo, request, id, None, number, first)?);
+        runs.push(context(&settings, &repo, request, no_run(), None, number, first)?);
         first += count;
     }
     Ok(Shared {
@@ -185,6 +188,11 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
         recorder: recorder::Recorder::nowhere(),
         listener: settings.listener,
     })
+}
+
+/// Stands for the id of a run that does not exist.
+fn no_run() -> RunId {
+    RunId::parse("00000000-000000-plan").expect("the shape of a run id")
 }
 
 fn new_run(store: &Store) -> Result<RunId, EngineError> {
