@@ -1,5 +1,11 @@
 //! Slots of repositories whose files git converts, that have submodules, or that are large.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod git_support;
 
 use std::path::Path;
@@ -132,8 +138,8 @@ fn submodules_are_empty_directories_and_a_node_may_move_them() {
         lease_is_fresh(&test, &pool, start).finish().unwrap();
         // Added as one by the node: kept, although it is a repository inside the slot.
         let mut added = lease(&pool, "node", start);
-        git(&added.path().to_owned(), &["clone", "-q", inner.path.to_str().unwrap(), "other"]);
-        git(&added.path().to_owned(), &["add", "other"]);
+        git(added.path(), &["clone", "-q", inner.path.to_str().unwrap(), "other"]);
+        git(added.path(), &["add", "other"]);
         let captured = added.capture().unwrap();
         assert_eq!(test.listed(captured.tree), "a\nother\nsub\n");
         assert_eq!(captured.skipped, [""; 0]);

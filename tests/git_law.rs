@@ -1,6 +1,12 @@
 //! Laws of slots, against real git: whatever nodes do in whatever order, a lease is as a fresh checkout, and a capture is
 //! what `git add -A` and `git write-tree` give.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod git_support;
 
 use std::collections::BTreeMap;

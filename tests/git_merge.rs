@@ -1,5 +1,11 @@
 //! Merges in memory against real git.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod git_support;
 
 use git_support::TestRepo;

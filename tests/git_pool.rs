@@ -1,5 +1,11 @@
 //! The pool of worktrees against real git: what a lease holds, what a capture takes, and what nodes can do to slots.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod git_support;
 
 use std::os::unix::fs::symlink;

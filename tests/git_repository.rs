@@ -1,5 +1,11 @@
 //! Repositories as spb finds and reads them: where they are, refs, commits, differences, globs, the user's checkout.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod git_support;
 
 use std::path::Path;

@@ -1,6 +1,12 @@
 //! A parent that ignored signals leaves that to its children: nodes are not to notice. A program of its own, because
 //! dispositions hold for all of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod process;
 
 use process::{finish, task};

@@ -1,5 +1,11 @@
 //! Running out of file descriptors is told, never a hang. One test in a program of its own: the limit holds for all.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod process;
 
 use std::fs::File;

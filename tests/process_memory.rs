@@ -1,4 +1,10 @@
 //! Memory stays bounded whatever a node writes. A program of its own: it reads the program's peak.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
 #![cfg(target_os = "linux")]
 
 mod process;

@@ -1,5 +1,11 @@
 //! Runs real processes through the executor: how they end, what they leave, what they are given.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod process;
 
 use std::sync::Arc;

@@ -1,5 +1,11 @@
 //! What cannot be started says why, and what to do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 mod process;
 
 use std::os::unix::fs::PermissionsExt;

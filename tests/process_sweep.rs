@@ -1,4 +1,10 @@
 //! Processes that leave their group are found and ended.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
 #![cfg(target_os = "linux")]
 
 mod process;

@@ -1,12 +1,21 @@
 //! Whole workflow files: `tests/cases/good` have no problem, `tests/cases/bad` have exactly the problems that their
 //! `.txt` shows. `UPDATE_CASES=1` writes the texts anew. Giant and binary files are made here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use spb::workflow::expr::StatusUse;
+use spb::workflow::model::{Action, Commits, Into as IntoBranch, Jobs, OutputFrom, Workspace};
 use spb::workflow::problem::Severity;
-use spb::workflow::{Loaded, ReadError, load, read, show};
+use spb::workflow::{Loaded, ReadError, load, load_with, read, schema, show};
 
 fn cases(kind: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(Path::new("tests/cases").join(kind))
@@ -42,7 +51,6 @@ fn good_files_have_no_problems() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn bad_files_have_exactly_these_problems() {
     let update = std::env::var_os("UPDATE_CASES").is_some();
     let files = cases("bad");
@@ -208,7 +216,6 @@ fn ids_of_any_length_are_refused_in_a_few_words() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn what_is_no_file_is_an_error_with_its_path() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
@@ -272,4 +279,173 @@ proptest! {
         assert_consistent(&loaded);
         rendered(&loaded);
     }
+}
+
+fn good(name: &str) -> spb::workflow::model::Workflow {
+    read(&Path::new("tests/cases/good").join(name)).unwrap().workflow.unwrap()
+}
+
+#[test]
+fn every_key_arrives_in_the_model() {
+    let workflow = good("every-key.yaml");
+    let node = &workflow.nodes["b"];
+    assert_eq!((workflow.name.as_str(), workflow.base.source()), ("every-key", "${{ inputs.choice }}"));
+    assert_eq!(
+        (&*workflow.stages, workflow.jobs),
+        (&["first".to_owned(), "second".to_owned()][..], Jobs::Count(4))
+    );
+    assert_eq!(
+        (&*workflow.pass_env, &*workflow.secrets),
+        (&["LANG".to_owned()][..], &["TOKEN".to_owned()][..])
+    );
+    assert_eq!(workflow.env.keys().collect::<Vec<_>>(), ["TEXT", "RATIO", "MAP"]);
+    assert_eq!(
+        (workflow.result.branch.source(), workflow.result.from[0].node.as_str()),
+        ("x/${{ run.id }}", "b")
+    );
+    assert_eq!((workflow.result.commits, workflow.result.into), (Commits::Keep, IntoBranch::Current));
+    assert_eq!(
+        (node.stage, node.when.source(), node.when.status_use()),
+        (1, "always() && inputs.flag", StatusUse::Explicit)
+    );
+    assert_eq!((node.timeout, node.allow_failure), (Some(Duration::from_secs(5400)), true));
+    assert_eq!(
+        format!("{:?}", node.retry),
+        "Retry { max: 3, delay: 500ms, factor: 2.0, jitter: 0.2, on: [Timeout, ExitCode(75)], between: Some(\"git clean -fd\") }"
+    );
+    assert_eq!((node.working_directory.source(), node.workspace), ("sub/dir", Workspace::Worktree));
+    assert_eq!(
+        (node.reads.as_ref().unwrap().len(), node.writes.as_deref(), node.artifacts.len()),
+        (2, Some(&["out/**".to_owned()][..]), 1)
+    );
+    assert_eq!(
+        (node.cache.ttl, node.cache.extra[0].source()),
+        (Some(Duration::from_secs(86_400)), "${{ inputs.count }}")
+    );
+    let first = &workflow.nodes["a"];
+    assert_eq!(first.workspace, Workspace::Readonly, "from the defaults");
+    assert_eq!(first.env["CI"].is_constant(), Some("true"));
+    assert!(matches!(&first.action, Action::Script { shell, .. } if shell[0] == "bash"));
+    let from: Vec<&OutputFrom> = first.outputs.values().map(|output| &output.from).collect();
+    let expect = [
+        &OutputFrom::Line,
+        &OutputFrom::File("a.txt".into()),
+        &OutputFrom::Out("a.json".into()),
+        &OutputFrom::Stdout,
+    ];
+    assert_eq!(from, expect);
+    assert!(!workflow.nodes["c"].cache.enabled);
+}
+
+#[test]
+fn scalars_keep_their_spelling() {
+    let workflow = good("spelling-of-scalars.yaml");
+    let Action::Command { words } = &workflow.nodes["a"].action else { panic!("a command") };
+    let words: Vec<&str> = words.iter().map(|word| word.source()).collect();
+    assert_eq!(words, ["echo", "1.10", "true", "no", "0x1F", "1e3", "007"]);
+    let env: Vec<&str> = workflow.nodes["a"].env.values().map(|value| value.source()).collect();
+    assert_eq!(env, ["1.10", "yes", "no", "0o17", "12345678901234567890", "2024-01-01", ""]);
+}
+
+#[test]
+fn anchors_and_merge_keys_are_resolved() {
+    let workflow = good("anchors.yaml");
+    let run = |node: &str| match &workflow.nodes[node].action {
+        Action::Script { script, .. } => script.clone(),
+        Action::Command { .. } => panic!("a script"),
+    };
+    assert_eq!([run("a"), run("b"), run("d")], ["make", "make test", "make"]);
+    assert_eq!(workflow.nodes["b"].timeout, Some(Duration::from_secs(300)));
+    let env: Vec<(&str, &str)> =
+        workflow.nodes["c"].env.iter().map(|(name, value)| (name.as_str(), value.source())).collect();
+    assert_eq!(env, [("C", "z"), ("A", "x"), ("B", "y")]);
+    assert!(workflow.nodes["d"].allow_failure);
+}
+
+#[test]
+fn stages_default_to_the_latest_need() {
+    let workflow = good("stage-defaults.yaml");
+    let stages: Vec<(&str, usize)> =
+        workflow.nodes.values().map(|node| (node.name.as_str(), node.stage)).collect();
+    assert_eq!(stages, [("a", 0), ("b", 1), ("c", 1), ("d", 1), ("e", 0)]);
+}
+
+#[test]
+fn a_file_without_a_name_is_named_after_its_path() {
+    for (path, name) in
+        [("a/Release Notes.v2.yaml", "release-notes-v2"), ("ü.yaml", "workflow"), ("x.yml", "x")]
+    {
+        let loaded = load(Path::new(path), "version: 1\nnodes: { a: { run: make } }\n".into());
+        assert_eq!(loaded.workflow.unwrap().name, name);
+    }
+}
+
+const SCHEMA: &str = "schema/workflow.schema.json";
+
+#[test]
+fn the_kept_schema_is_the_one_of_the_types() {
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        std::fs::write(SCHEMA, schema::text()).unwrap();
+    }
+    let kept = std::fs::read_to_string(SCHEMA).unwrap_or_default();
+    assert!(
+        kept == schema::text(),
+        "{SCHEMA} is stale: `spb schema > {SCHEMA}`, or UPDATE_CASES=1, writes it anew"
+    );
+}
+
+fn as_json(text: &str) -> Option<serde_json::Value> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    value.apply_merge().ok()?;
+    serde_json::to_value(value).ok()
+}
+
+#[test]
+fn the_schema_accepts_every_good_file() {
+    let validator = jsonschema::draft7::new(schema::schema()).unwrap();
+    for path in cases("good") {
+        // Keys such as `null` are names of nodes here, and nothing that JSON could hold.
+        let Some(value) = as_json(&std::fs::read_to_string(&path).unwrap()) else { continue };
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{} {error}", error.instance_path())).collect();
+        assert_eq!(errors, [""; 0], "{}", path.display());
+    }
+}
+
+#[test]
+fn the_schema_refuses_wrong_keys_and_types() {
+    let validator = jsonschema::draft7::new(schema::schema()).unwrap();
+    let codes_of_shape = [
+        "spb::key::unknown",
+        "spb::key::unsupported",
+        "spb::key::missing",
+        "spb::value::type",
+        "spb::value::choice",
+    ];
+    let mut checked = 0;
+    for path in cases("bad") {
+        let loaded = read(&path).unwrap();
+        let shape = loaded.problems.list.iter().any(|problem| codes_of_shape.contains(&problem.code));
+        // JSON Schema takes `1.0` for the integer 1.
+        let shape = shape && !path.ends_with("version-float.yaml");
+        if let (true, Some(value)) = (shape, as_json(&loaded.problems.source.text)) {
+            assert!(!validator.is_valid(&value), "{}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "only {checked} files");
+}
+
+#[test]
+fn a_cycle_is_told_with_the_other_problems() {
+    let text =
+        "version: 1\nnodes:\n  a: { run: make, needs: [b], nedds: [] }\n  b: { run: make, needs: [a] }\n";
+    let loaded = load_with(Path::new("made.yaml"), text.into(), spb::plan::cycle::problems);
+    assert!(loaded.workflow.is_none());
+    let found = codes(&loaded);
+    assert!(
+        found.contains(&"spb::key::unknown") && found.iter().any(|code| code.contains("cycle")),
+        "{found:?}"
+    );
 }

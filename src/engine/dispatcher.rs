@@ -53,6 +53,8 @@ pub struct Dispatcher {
     failed: mpsc::UnboundedReceiver<String>,
     began: std::time::Instant,
     has_started_units: bool,
+    /// By run: what an earlier engine did of it.
+    earlier: Vec<Option<RunView>>,
     _locks: Vec<Lock>,
     thread: RecorderThread,
 }
@@ -87,7 +89,7 @@ impl Dispatcher {
         let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
         let (graph, order) = graph(&shared, cache.as_ref());
         let count = graph.vertices.len();
-        let mut dispatcher = Self {
+        let dispatcher = Self {
             scheduler: Scheduler::new(graph, &order, jobs),
             ended: vec![None; count],
             cache,
@@ -102,13 +104,13 @@ impl Dispatcher {
             failed,
             began: std::time::Instant::now(),
             has_started_units: false,
+            earlier,
             _locks: locks,
             thread,
             memo: Arc::new(ReadsMemo::default()),
             rooms: Arc::new(rooms),
             shared,
         };
-        dispatcher.take_over(&earlier);
         dispatcher.warn_of_short_secrets();
         Ok(dispatcher)
     }
@@ -136,6 +138,8 @@ impl Dispatcher {
     }
 
     async fn work(mut self) -> Report {
+        let earlier = std::mem::take(&mut self.earlier);
+        self.take_over(&earlier);
         host::orphans::adopt();
         let mut signals = Signals::listen();
         let mut store_failed = None;

@@ -16,7 +16,7 @@ use super::workspace::{Place, Room, Rooms, Workspace};
 use super::{Ended, Keyed, RunContext, Shared, collect};
 use crate::digest::Digest;
 use crate::disk::Lock;
-use crate::event::{Artifact, NodeFinished, NodeResult, Outcome, Usage};
+use crate::event::{Artifact, NodeFinished, Outcome, Usage};
 use crate::executor::Stop;
 use crate::git::Holder;
 use crate::git::LeaseRequest;
@@ -286,7 +286,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
     let lease = pool.lease(&request).map_err(failed)?;
     Ok(Ready {
-        workspace: Workspace { place: Place::Slot(lease), room: room(job)? },
+        workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)? },
         base: Some((base, tree)),
         right,
         manifest,
@@ -342,7 +342,7 @@ fn hit(job: &Job, entry: Entry, moved: bool, key: Digest, quick_key: Digest) -> 
 pub fn seen(finished: &NodeFinished) -> Ended {
     Ended {
         outcome: finished.outcome,
-        result: Arc::new(finished.result.clone().unwrap_or_else(NodeResult::default)),
+        result: Arc::new(finished.result.clone().unwrap_or_default()),
         duration_ms: finished.duration_ms.max(finished.saved_ms),
         // Only a hit by content is recorded with its quick key: its change was moved to this base.
         is_new: finished.outcome == Outcome::Succeeded || finished.quick_key.is_some(),

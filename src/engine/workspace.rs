@@ -12,7 +12,7 @@ use crate::name::RunId;
 /// Where one node works.
 #[derive(Debug)]
 pub enum Place {
-    Slot(Lease),
+    Slot(Box<Lease>),
     /// The room's own empty directory.
     Scratch,
     /// The user's checkout, with the lock that keeps other spb processes away.

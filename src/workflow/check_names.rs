@@ -96,6 +96,17 @@ pub fn glob(key: &str, pattern: &str, span: Span) -> Option<Problem> {
     if let Some(problem) = escaping(key, pattern, span) {
         return Some(problem);
     }
+    if pattern.starts_with('!') {
+        return Some(
+            Problem::error(
+                "spb::glob::negated",
+                span,
+                format!("{} of `{key}` takes away, and globs only add", quoted(pattern)),
+            )
+            .label("starts with `!`")
+            .help("list what is meant, as in `src/{a,b}/**`"),
+        );
+    }
     let error = GlobBuilder::new(pattern).literal_separator(true).build().err()?;
     Some(
         Problem::error(
@@ -183,6 +194,7 @@ mod tests {
             ".git/config",
             "a[",
             "{a",
+            "!src/**",
             "${{ inputs.x }}",
         ] {
             assert!(glob("reads", bad, Span::default()).is_some(), "{bad} was accepted");

@@ -304,18 +304,15 @@ schema!(Jobs, "Jobs", { "anyOf": [{ "const": "auto" }, { "type": "integer", "min
 schema!(RetryReason, "RetryReason", {
     "anyOf": [{ "const": "timeout" }, { "type": "integer", "minimum": 1, "maximum": 255 }]
 });
+// The variants say nothing themselves: editors would show their words in place of those of the key.
 schema!(Run, "Run", {
     "anyOf": [
-        { "type": "string", "description": "A script, given to the shell as it is." },
-        { "type": "array", "items": { "type": ["string", "number", "boolean"] }, "minItems": 1,
-          "description": "A program and its arguments, executed without a shell." }
+        { "type": "string" },
+        { "type": "array", "items": { "type": ["string", "number", "boolean"] }, "minItems": 1 }
     ]
 });
 schema!(AxisChoice, "AxisChoice", {
-    "anyOf": [
-        { "type": "array", "minItems": 1, "description": "The values." },
-        { "type": "string", "pattern": "\\$\\{\\{", "description": "An expression over `inputs` that yields a list." }
-    ]
+    "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string", "pattern": "\\$\\{\\{" }]
 });
 
 impl JsonSchema for CacheChoice {

@@ -263,3 +263,150 @@ fn describe(value: &Value) -> String {
         Value::Object(_) => "a map".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const FILE: &str = r#"
+version: 1
+inputs:
+  task: { type: string, description: What to build., pattern: "[a-z ]+" }
+  mode: { type: string, enum: [debug, release], default: debug }
+  count: { type: integer, minimum: 1, maximum: 10, default: 3 }
+  ratio: { type: number, default: 1 }
+  flag: { type: boolean, default: false }
+  names: { type: array, items: string, default: [a] }
+  numbers: { type: array, items: integer, default: [] }
+  settings: { type: object, default: {} }
+nodes: { a: { run: make } }
+"#;
+
+    fn workflow() -> Workflow {
+        super::super::load(Path::new("a.yaml"), FILE.into()).workflow.unwrap()
+    }
+
+    fn texts(given: &[(&str, &str)]) -> Result<IndexMap<String, Value>, Vec<String>> {
+        let given =
+            given.iter().map(|(name, text)| ((*name).to_owned(), Given::Text((*text).to_owned()))).collect();
+        resolve(&workflow(), &given)
+            .map_err(|problems| problems.iter().map(InputProblem::to_string).collect())
+    }
+
+    #[test]
+    fn texts_are_read_by_their_type() {
+        let values = texts(&[
+            ("task", "add a flag"),
+            ("mode", "release"),
+            ("count", "7"),
+            ("ratio", "2"),
+            ("flag", "true"),
+            ("names", "x, y,z"),
+            ("numbers", "[1, 2]"),
+            ("settings", r#"{"a": [1]}"#),
+        ]);
+        let expect = json!({
+            "task": "add a flag", "mode": "release", "count": 7, "ratio": 2.0, "flag": true, "names": ["x", "y", "z"],
+            "numbers": [1, 2], "settings": {"a": [1]}
+        });
+        assert_eq!(serde_json::to_value(values.unwrap()).unwrap(), expect);
+    }
+
+    #[test]
+    fn defaults_stand_in_declared_order() {
+        let values = texts(&[("task", "x")]).unwrap();
+        assert_eq!(values.keys().next().map(String::as_str), Some("task"));
+        assert_eq!((&values["ratio"], &values["names"]), (&json!(1.0), &json!(["a"])));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let problems = texts(&[
+            ("mode", "fast"),
+            ("count", "11"),
+            ("ratio", "inf"),
+            ("flag", "yes"),
+            ("names", "[1]"),
+            ("numbers", "1,x"),
+            ("settings", "[]"),
+            ("tsk", "x"),
+        ]);
+        assert_eq!(
+            problems.unwrap_err(),
+            [
+                "input `task` is missing: it takes a text",
+                "input `mode` takes one of \"debug\", \"release\", not the text \"fast\"",
+                "input `count` takes at most 10, not 11",
+                "input `ratio` takes a number, not \"inf\"",
+                "input `flag` takes a boolean, `true` or `false`, not \"yes\"",
+                "input `names` takes a text as item 1, not the number `1`",
+                "input `numbers` item \"x\" takes a whole number, not \"x\"",
+                "input `settings` takes a map written as JSON, not \"[]\"",
+                "input `tsk` is not declared",
+            ]
+        );
+    }
+
+    #[test]
+    fn patterns_match_whole_texts() {
+        for bad in ["Add", "a1", "", "a\n"] {
+            assert!(texts(&[("task", bad)]).is_err(), "{bad:?} was accepted");
+        }
+        assert!(whole("a|b").unwrap().is_match("b") && !whole("a|b").unwrap().is_match("ab"));
+        assert!(whole("a)(b").is_err());
+    }
+
+    #[test]
+    fn values_keep_their_type() {
+        let given = |value: Value| {
+            let given = IndexMap::from([
+                ("task".to_owned(), Given::Text("x".to_owned())),
+                ("count".to_owned(), Given::Value(value)),
+            ]);
+            resolve(&workflow(), &given)
+                .map(|values| values["count"].clone())
+                .map_err(|problems| problems[0].to_string())
+        };
+        assert_eq!(given(json!(4)), Ok(json!(4)));
+        assert_eq!(
+            given(json!("4")),
+            Err("input `count` takes a whole number, not the text \"4\"".to_owned())
+        );
+        assert_eq!(
+            given(json!(4.0)),
+            Err("input `count` takes a whole number, not the number `4.0`".to_owned())
+        );
+        assert_eq!(given(Value::Null), Err("input `count` takes a whole number, not nothing".to_owned()));
+    }
+
+    #[test]
+    fn hostile_texts_stay_texts() {
+        let text = "${{ inputs.count }}";
+        let file = "version: 1\ninputs: { a: { type: string } }\nnodes: { n: { run: make, env: { A: \"${{ inputs.a }}\" } } }\n";
+        let workflow = super::super::load(Path::new("a.yaml"), file.into()).workflow.unwrap();
+        let given = IndexMap::from([("a".to_owned(), Given::Text(text.to_owned()))]);
+        assert_eq!(resolve(&workflow, &given).unwrap()["a"], json!(text));
+    }
+
+    #[test]
+    fn files_of_inputs_are_yaml_or_json() {
+        let read = |text: &str| inputs_file(Path::new("in.yaml"), text).map_err(|error| error.to_string());
+        assert_eq!(
+            read("a: 1\nb: [x, 1.5]\n").unwrap(),
+            IndexMap::from([("a".to_owned(), json!(1)), ("b".to_owned(), json!(["x", 1.5]))])
+        );
+        assert_eq!(read("{\"a\": {\"b\": null}}").unwrap()["a"], json!({"b": null}));
+        assert!(read("").unwrap().is_empty());
+        assert_eq!(
+            read("a: [").unwrap_err(),
+            "cannot read the inputs in `in.yaml`: line 1: a `[` is opened and never closed"
+        );
+        assert_eq!(
+            read("a: 1\na: 2\n").unwrap_err(),
+            "cannot read the inputs in `in.yaml`: line 2: the key `a` appears twice"
+        );
+        assert!(read("[1]").unwrap_err().contains("not a map"));
+    }
+}

@@ -41,6 +41,9 @@ fn tidy(schema: &mut Schema) {
         }
     }
     drop_null_variants(object);
+    if let Some(Value::String(text)) = object.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
     object.remove("format");
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
         for (name, property) in properties {

@@ -67,6 +67,8 @@ fn workflow(nodes: &[Node]) -> String {
             .map(|source| format!("s{source}"))
             .chain(node.needs.iter().map(|need| format!("o{need}")))
             .collect();
+        // Honest: what its own file holds decides whether writing or removing it changes anything.
+        let honest = [reads.clone(), vec![format!("o{at}")]].concat();
         let needs: Vec<String> = node.needs.iter().map(|need| format!("n{need}")).collect();
         let all = format!("cat {} /dev/null 2>/dev/null || true", reads.join(" "));
         let script = match node.kind {
@@ -79,7 +81,7 @@ fn workflow(nodes: &[Node]) -> String {
         text.push_str(&format!(
             "  n{at}:\n    needs: [{}]\n    reads: [{}]\n    run: '{script}'\n",
             needs.join(", "),
-            reads.join(", ")
+            honest.join(", ")
         ));
     }
     text

@@ -1,5 +1,11 @@
 //! What `spb apply` promises, tested from outside: the binary, a real repository, real processes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -192,7 +192,7 @@ nodes:
     let run = world.apply(workflow).exits(1);
     let list = world.spb(["checkpoint", "list", "--json"]).run().success();
     assert!(list.stdout.contains("\"one\"") && list.stdout.contains("\"two\""), "{list}");
-    let commit = run.events().into_iter().filter(|event| event["event"] == "stage_finished").last().unwrap();
+    let commit = run.events().into_iter().rfind(|event| event["event"] == "stage_finished").unwrap();
     let commit = commit["commit"].as_str().unwrap().to_owned();
     assert_eq!(world.git(&["diff", "--name-only", "main", &commit]), "a.txt\nc.txt");
 }

@@ -128,7 +128,10 @@ impl World {
         } else {
             format!("version: 1\nname: {name}\n{text}")
         };
-        put(&path, text);
+        // Written once: another spb may be reading it.
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            put(&path, text);
+        }
         path
     }
 
@@ -583,4 +586,14 @@ pub fn snapshot(directory: &Path) -> BTreeMap<PathBuf, String> {
         }
     }
     files
+}
+
+/// Waits for something that another process does.
+#[track_caller]
+pub fn until(mut happened: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -1,6 +1,11 @@
 //! Repositories for tests: real git, hermetic, in a temporary directory.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and make what they look at"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -184,6 +184,7 @@ fn broken_grammar_is_pointed_at() {
         ("${{ a b }}", "b", "\"b\" does not fit here"),
         ("${{ (1 }}", "", "the expression ends too early"),
         ("x ${{ needs.my-node.outputs.x ++ }}", "+", "\"+\" does not fit here"),
+        ("${{ //é }}", "é", "\"é\" does not fit here"),
         ("${{ f(`a`) }}", "`", "backticks are not part of the language"),
     ];
     for (text, place, message) in cases {
@@ -201,14 +202,7 @@ fn names(nodes: &NodeIndex) -> Names<'_> {
         What::Outputs("build".to_owned()),
         [named("version", Type::Text), named("data", Type::Any)],
     );
-    let build = Type::record(
-        What::Node,
-        [
-            named("outputs", outputs),
-            named("status", Type::Status),
-            named("changed_files", Type::list(Type::Text)),
-        ],
-    );
+    let build = Type::Need(Arc::new(outputs));
     let inputs = Type::record(
         What::Inputs,
         [
@@ -339,4 +333,39 @@ fn templates_travel_between_threads() {
     fn sent<T: Send + Sync>() {}
     sent::<Template>();
     sent::<Condition>();
+}
+
+/// Words and signs of the language, and some that are none.
+const WORDS: [&str; 58] = [
+    "inputs", "needs", "matrix", "task", "count", "files", "my-node", "outputs", "x", "f", ".", ".", ".",
+    "[", "]", "(", ")", "{", "}", ",", ":", "?", "+", "-", "*", "/", "%", "<", "<=", "==", "!=", "&&", "||",
+    "!", "in", "1", "2.5", "1u", "0x1f", "1e9", "\"a\"", "'b'", "r'c'", "b'd'", "true", "null", "size",
+    "has", "map", "filter", "all", "success", "string", "join", " ", "é", "\\", "@",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 500, ..Default::default() })]
+
+    #[test]
+    fn no_text_breaks_an_expression(words in proptest::collection::vec(proptest::sample::select(&WORDS[..]), 0..14)) {
+        let text = words.concat();
+        let nodes = index(&["build"]);
+        if let Ok(condition) = Condition::compile(&text) {
+            condition.check(&names(&nodes));
+            drop(condition.holds(&scope(), NeedsStatus { all_succeeded: true, any_failed: false }));
+        }
+        let whole = format!("{text} ${{{{ {text} }}}}");
+        match Template::compile(&whole) {
+            Ok(template) => {
+                for fault in template.check(&names(&nodes)) {
+                    proptest::prop_assert!(whole.get(fault.range.clone()).is_some(), "{:?} in {}", fault, whole);
+                }
+                drop(template.render(&scope()));
+                drop(template.value(&scope()));
+            }
+            Err(faults) => for fault in faults {
+                proptest::prop_assert!(whole.get(fault.range.clone()).is_some(), "{:?} in {}", fault, whole);
+            },
+        }
+    }
 }
