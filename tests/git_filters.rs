@@ -149,7 +149,7 @@ fn submodules_are_empty_directories_and_a_node_may_move_them() {
 #[test]
 fn many_and_large_files_take_the_other_paths_to_the_same_result() {
     let test = TestRepo::new();
-    for number in 0..700 {
+    for number in 0..2100 {
         write(
             &test.path.join(format!("d{}/e{}/f{number}", number % 7, number % 11)),
             format!("{number}").as_bytes(),
