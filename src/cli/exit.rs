@@ -115,6 +115,8 @@ impl From<EngineError> for Failure {
             EngineError::Disk(error) => error.into(),
             EngineError::Git(error) => error.into(),
             EngineError::Expression(error) => Self::invalid(error.to_string()),
+            EngineError::Branch(_) => Self::invalid(error.to_string())
+                .with_help("see `git help check-ref-format`; inputs in it may need a `pattern`"),
             EngineError::Busy(..) | EngineError::Runtime(_) => Self::environment(error.to_string()),
         }
     }

@@ -47,6 +47,8 @@ pub enum EngineError {
     Git(#[from] crate::git::GitError),
     #[error(transparent)]
     Expression(#[from] crate::workflow::expr::ExprError),
+    #[error("`result.branch` gives `{0}`, which is no name for a branch")]
+    Branch(String),
     #[error("run {0} is being run by another spb (process {1}); wait for it, or `spb cancel {0}`")]
     Busy(RunId, u32),
     #[error("cannot start the runtime: {0}")]

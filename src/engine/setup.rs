@@ -15,8 +15,7 @@ use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
 use crate::executor::mask::Mask;
-use crate::git::Pool;
-use crate::git::{CommitId, Repo, RepoPath};
+use crate::git::{self, CommitId, Pool, Repo, RepoPath};
 use crate::host;
 use crate::name::RunId;
 use crate::plan::{Plan, Selection};
@@ -107,6 +106,10 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;
+    for request in &requests {
+        // What has no value is found before anything is made.
+        scope(&request.plan.workflow, &request.plan.inputs, &no_run(), request.base)?;
+    }
     for (number, mut request) in requests.into_iter().enumerate() {
         let id = match &request.resume {
             Some(view) => view.run.clone(),
@@ -172,8 +175,7 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
     let mut first = 0;
     for (number, request) in requests.into_iter().enumerate() {
         let count = request.plan.instances.len();
-        let id = RunId::parse("00000000-000000-plan").expect("the shape of a run id");
-        runs.push(context(&settings, &repo, request, id, None, number, first)?);
+        runs.push(context(&settings, &repo, request, no_run(), None, number, first)?);
         first += count;
     }
     Ok(Shared {
@@ -186,6 +188,11 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
         recorder: recorder::Recorder::nowhere(),
         listener: settings.listener,
     })
+}
+
+/// Stands for the id of a run that does not exist.
+fn no_run() -> RunId {
+    RunId::parse("00000000-000000-plan").expect("the shape of a run id")
 }
 
 fn new_run(store: &Store) -> Result<RunId, EngineError> {
@@ -329,6 +336,9 @@ pub fn scope(
     let mut run = json!({ "id": id.as_str(), "workflow": workflow.name, "base": base.to_string() });
     scope.names.insert("run".to_owned(), run.clone());
     let branch = workflow.result.branch.render(&scope)?;
+    if !git::is_branch_name(&branch) {
+        return Err(EngineError::Branch(branch));
+    }
     run["branch"] = Value::String(branch.clone());
     scope.names.insert("run".to_owned(), run);
     let mut env = IndexMap::new();

@@ -174,15 +174,20 @@ fn open_up_known(path: &Path, meta: &Metadata) {
     }
 }
 
-/// The same for every directory below.
+/// The same for every directory below; and every file can be read.
 pub(in crate::git) fn open_up_all(path: &Path) {
     open_up(path);
     if !is_directory(path) {
         return;
     }
     for entry in std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok) {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up_all(&entry.path());
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => open_up_all(&entry.path()),
+            Ok(meta) if meta.is_file() && meta.mode() & 0o400 == 0 => {
+                let readable = Permissions::from_mode((meta.mode() & 0o7777) | 0o400);
+                let _best_effort = std::fs::set_permissions(entry.path(), readable);
+            }
+            _ => {}
         }
     }
 }

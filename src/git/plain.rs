@@ -36,6 +36,7 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, commit: CommitId) -> Result<()
 /// # Errors
 /// When git fails.
 pub(in crate::git) fn capture(slot: &Workspace<'_>, commit: CommitId) -> Result<Taken, GitError> {
+    files::open_up_all(slot.root);
     let tracked = staged(&slot.index()).unwrap_or_default();
     let is_submodule =
         |path: &Vec<u8>| tracked.get(path).is_some_and(|entry| entry.blob.mode == MODE_SUBMODULE);

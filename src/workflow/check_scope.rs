@@ -1,5 +1,8 @@
 //! Which names each place of the file may read, with their types. Knows nothing of syntax.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -19,6 +22,8 @@ pub struct World<'w> {
     run: Type,
     pub nodes: &'w NodeIndex,
     drafts: &'w [Draft<'w, 'w>],
+    /// What `needs.<node>` is, by position: made when the first expression asks, shared by all dependents.
+    needs: Vec<OnceCell<Type>>,
 }
 
 impl<'w> World<'w> {
@@ -39,6 +44,7 @@ impl<'w> World<'w> {
             run: Type::record(What::Run, run),
             nodes,
             drafts,
+            needs: drafts.iter().map(|_| OnceCell::new()).collect(),
         }
     }
 
@@ -78,8 +84,10 @@ impl<'w> World<'w> {
             let axes = matrix.iter().map(|(name, axis)| (name.clone(), self.axis_type(axis)));
             names.roots.push(("matrix", Type::record(What::Matrix, axes)));
         }
-        let needs =
-            needs.iter().map(|need| &self.drafts[*need]).map(|need| (need.name.clone(), need_type(need)));
+        let needs = needs.iter().map(|at| {
+            let need = &self.drafts[*at];
+            (need.name.clone(), self.needs[*at].get_or_init(|| need_type(need)).clone())
+        });
         names.roots.push(("needs", Type::record(What::Needs, needs)));
         names
     }
@@ -136,14 +144,7 @@ fn need_type(need: &Draft<'_, '_>) -> Type {
         let kind = output_type(output);
         (name.clone(), if need.file.matrix.is_some() { Type::list(kind) } else { kind })
     });
-    let fields = [
-        ("outputs", Type::record(What::Outputs(need.name.clone()), outputs)),
-        ("status", Type::Status),
-        ("duration", Type::Number),
-        ("changed_files", Type::list(Type::Text)),
-        ("commit", Type::Text),
-    ];
-    Type::record(What::Node, fields.map(|(name, kind)| (name.to_owned(), kind)))
+    Type::Need(Arc::new(Type::record(What::Outputs(need.name.clone()), outputs)))
 }
 
 fn output_type(output: &Output) -> Type {
