@@ -13,15 +13,12 @@ use super::check_scope::World;
 use super::expr::types::Names;
 use super::expr::{Condition, Template};
 use super::file_node::{self, OutputFormat as Format};
-use super::file_values::{AxisChoice, CacheChoice, Period, RetryReason, Run, Text};
+use super::file_values::{CacheChoice, Period, RetryReason, Run, Text};
 use super::model::{
-    Action, Axis, Cache, Node, Output, OutputFormat, OutputFrom, Reference, Retry, RetryOn, Workspace,
+    Action, Cache, Node, Output, OutputFormat, OutputFrom, Reference, Retry, RetryOn, Workspace,
 };
 use super::problem::{Problem, Span};
 use super::yaml::{Yaml, shorten};
-
-/// Most instances that the lists of one matrix make.
-const MAX_INSTANCES: usize = 10_000;
 
 /// The place of one node: its tree, and the names it may read, made when the first expression asks.
 struct At<'d> {
@@ -67,7 +64,7 @@ impl Check<'_> {
             needs: references(links.needs),
             after: references(links.after),
             when: self.when(&at),
-            matrix: self.matrix(&at),
+            matrix: self.matrix(file.matrix.as_ref(), at.yaml("matrix"), world),
             retry: self.retry(&at, defaults),
             timeout: self.timeout(&at, defaults),
             allow_failure: file.allow_failure.unwrap_or(false),
@@ -182,51 +179,6 @@ impl Check<'_> {
             }
             None => Condition::success(),
         }
-    }
-
-    fn matrix(&mut self, at: &At<'_>) -> IndexMap<String, Axis> {
-        let (Some(matrix), Some(yaml)) = (&at.draft.file.matrix, at.yaml("matrix")) else {
-            return IndexMap::new();
-        };
-        if matrix.is_empty() {
-            self.problems.push(
-                Problem::error("spb::matrix::empty", yaml.span, "a matrix holds at least one list")
-                    .label("empty")
-                    .help("for example `matrix: { os: [linux, macos] }`"),
-            );
-        }
-        let mut instances: usize = 1;
-        let mut axes = IndexMap::new();
-        for (entry, (name, axis)) in yaml.entries().iter().zip(matrix) {
-            self.name("a list of a matrix", name, entry.key_span);
-            let axis = match axis {
-                AxisChoice::Values(values) => {
-                    instances = instances.saturating_mul(values.len());
-                    self.axis(name, values, &entry.value)
-                }
-                AxisChoice::Expression(text) => {
-                    let names = at.world.inputs_and_env("a matrix");
-                    Axis::Expression(self.expressions.list(
-                        text,
-                        entry.value.span,
-                        &names,
-                        &mut self.problems,
-                    ))
-                }
-            };
-            axes.insert(name.clone(), axis);
-        }
-        if instances > MAX_INSTANCES {
-            self.problems.push(
-                Problem::error(
-                    "spb::matrix::large",
-                    yaml.span,
-                    format!("this matrix makes {instances} instances; {MAX_INSTANCES} is the limit"),
-                )
-                .label("too many combinations"),
-            );
-        }
-        axes
     }
 
     fn retry(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Retry {
