@@ -74,6 +74,10 @@ pub struct Node {
     /// `false`: the node always runs. A map adds to what decides whether an earlier result is taken.
     #[schemars(extend("default" = true, "examples" = [false, {"ttl": "24h", "tools": ["cargo --version"]}]))]
     pub cache: Option<CacheChoice>,
+    /// What running the node does beyond its result. `external` is for a push, a deployment, a message: it always runs,
+    /// and at most once. If a crash leaves open whether it happened, `spb resume` asks.
+    #[schemars(extend("default" = "local", "examples" = ["external"]))]
+    pub effect: Option<Effect>,
 }
 
 /// Further attempts after a failure.
@@ -112,6 +116,16 @@ pub enum Workspace {
     Scratch,
     /// Your own checkout, one node at a time, never cached.
     Repo,
+}
+
+/// What running a node does beyond its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Nothing: an earlier result may take its place, and it may run again.
+    Local,
+    /// Something outside of the repository. Never cached, never run again silently.
+    External,
 }
 
 /// A named value that dependents may read.

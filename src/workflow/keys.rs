@@ -89,7 +89,6 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         "approve",
         "for_each",
         "loop",
-        "effect",
         "resources",
         "pools",
         "executor",

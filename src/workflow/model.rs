@@ -102,6 +102,7 @@ pub struct Node {
     pub outputs: IndexMap<String, Output>,
     pub artifacts: Vec<String>,
     pub cache: Cache,
+    pub effect: Effect,
 }
 
 /// A node named in `needs` or `after`.
@@ -184,6 +185,15 @@ pub enum Workspace {
     Scratch,
     /// The user's own checkout, one node at a time; never cached.
     Repo,
+}
+
+/// What running a node does beyond its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it may be left out where its result is known, and repeated.
+    Local,
+    /// Something in the world: never cached, never repeated without a person's word.
+    External,
 }
 
 /// A named value that dependents may read.
