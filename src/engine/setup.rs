@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::dispatcher::Dispatcher;
+use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
 use super::{EngineError, RunContext, Shared};
 use crate::digest::Digest;
@@ -22,6 +23,7 @@ use crate::plan::{Plan, Selection};
 use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
 use crate::store::{Store, index, processes};
+use crate::workflow::model::Effect;
 
 /// What the command line knows of the machine and the user.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct Request {
     pub options: Options,
     /// The earlier part of this run, when it is carried on.
     pub resume: Option<RunView>,
+    /// What a person says of its nodes whose outcome is unknown.
+    pub answers: Answers,
 }
 
 /// What of the plan the options ask for.
@@ -122,11 +126,17 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         }
         let opened = match &request.resume {
             Some(view) => {
+                let Settled { assumed, again } =
+                    unknown::settle(&store, &request.plan, view, &request.answers)?;
                 end_leftovers(&store, &id);
-                RunEvent::RunResumed { engine: engine.clone(), finished: view.kept().count() }
+                let finished = view.kept().count() + assumed.len();
+                RunEvent::RunResumed { engine: engine.clone(), finished, assumed, again }
             }
             None => RunEvent::RunStarted(Box::new(started(&store, &request, jobs, &engine)?)),
         };
+        if let (Some(view), RunEvent::RunResumed { assumed, .. }) = (&mut request.resume, &opened) {
+            view.assume(assumed);
+        }
         let (whole, seq) = request.resume.as_ref().map_or((0, 0), |view| (view.whole, view.seq));
         journals.push(JournalFile::open(id.clone(), &store.journal(&id), whole, seq)?);
         opening.push(opened);
@@ -262,6 +272,7 @@ fn started(
             node: instance.id.clone(),
             stage: plan.stage(at).to_owned(),
             needs: before.map(|earlier| plan.instances[earlier].id.clone()).collect(),
+            external: plan.node(at).effect == Effect::External,
         }
     };
     Ok(RunStarted {

@@ -131,7 +131,7 @@ impl<'s> Check<'s> {
         let shape: Option<&Shape> =
             keys::FILE.nested.iter().find(|(name, _)| *name == key).and_then(|(_, nest)| match nest {
                 keys::Nest::One(shape) => Some(&***shape),
-                keys::Nest::Each(_) | keys::Nest::Free { .. } => None,
+                keys::Nest::Each(_) => None,
             });
         read::piece(yaml, &[Step::Key(key)], key_span(root, key), shape, &mut self.problems)
     }
