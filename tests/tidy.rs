@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan", "schedule", "executor"],
     &["store"],
     &["engine", "report"],
+    &["bench"],
     &["cli"],
 ];
 
