@@ -123,7 +123,7 @@ impl Check<'_> {
     }
 
     /// A text that a shell reads: never templated.
-    fn script(&mut self, key: &str, script: &str, span: Span) {
+    pub(super) fn script(&mut self, key: &str, script: &str, span: Span) {
         if script.trim().is_empty() {
             self.problems.push(
                 Problem::error("spb::run::empty", span, format!("`{key}` is empty"))

@@ -11,6 +11,7 @@ mod check_matrix;
 mod check_names;
 mod check_node;
 mod check_scope;
+mod check_worktrees;
 pub mod expr;
 mod file;
 mod file_node;
