@@ -143,6 +143,7 @@ impl Field {
             base_revision: "HEAD".to_owned(),
             options: Options::default(),
             resume: None,
+            answers: IndexMap::new(),
         })
     }
 }

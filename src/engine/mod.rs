@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod collect;
+pub mod copies;
 pub mod dispatcher;
 pub mod finish;
 mod flights;
@@ -109,6 +110,8 @@ pub struct RunContext {
     /// `pass_env` as found: `None` where the caller has no such variable.
     pub pass_env: Vec<(String, Option<OsString>)>,
     pub secrets: Vec<(String, OsString)>,
+    /// Files of `worktrees.copy` as they were when the run began.
+    pub copies: Vec<copies::Copied>,
     pub mask: Arc<Mask>,
     /// `inputs`, `env` and `run`, for expressions.
     pub scope: Scope,

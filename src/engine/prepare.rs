@@ -65,6 +65,9 @@ pub fn prepare(
     for (number, extra) in node.cache.extra.iter().enumerate() {
         manifest.add(format!("cache.extra {}", number + 1), extra.value(&scope)?.to_string());
     }
+    if node.workspace.is_leased() {
+        worktree(run, &mut manifest);
+    }
     artifacts(run, instance, ended, &mut manifest);
     Ok(Prepared { argv, env, directory, manifest })
 }
@@ -153,6 +156,16 @@ fn contract(node: &Node, manifest: &mut Manifest) {
     }
     if let Some(reads) = &node.reads {
         manifest.add("declaration of reads", reads.join("\0"));
+    }
+}
+
+/// What a slot holds beside the files of the repository.
+fn worktree(run: &RunContext, manifest: &mut Manifest) {
+    if let Some(setup) = &run.plan.workflow.worktrees.setup {
+        manifest.add("script `worktrees.setup`", &setup.script);
+    }
+    for copied in &run.copies {
+        manifest.add(format!("copied file `{}`", copied.path.display()), copied.digest.as_bytes());
     }
 }
 

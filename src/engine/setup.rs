@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::dispatcher::Dispatcher;
 use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
-use super::{EngineError, RunContext, Shared};
+use super::{EngineError, RunContext, Shared, copies};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
@@ -317,6 +317,7 @@ fn context(
         pass_env: workflow.pass_env.iter().map(|name| (name.clone(), lookup(name))).collect(),
         mask: Arc::new(mask(&secrets)),
         secrets,
+        copies: copies::find(&settings.repo, &workflow.worktrees.copy)?,
         scope,
         branch,
         journal,

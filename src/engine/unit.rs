@@ -3,7 +3,9 @@
 
 mod attempt;
 mod leave;
+mod slot;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,8 +68,10 @@ struct Ready {
     right: Option<Right>,
     manifest: StoredManifest,
     why: String,
-    /// Artifacts of its needs that were put in, relative to the workspace.
-    restored: Vec<String>,
+    /// Artifacts of its needs and files of the checkout that were put in, relative to the workspace.
+    restored: Vec<PathBuf>,
+    /// What the slot still has to be made ready for.
+    setup: Option<Digest>,
 }
 
 /// A unit that ends before its process would start.
@@ -161,6 +165,7 @@ fn scratch(job: &Job) -> Result<Ready, Early> {
         manifest: job.prepared.manifest.stored(None),
         why: job.why.clone(),
         restored: Vec::new(),
+        setup: None,
     })
 }
 
@@ -188,15 +193,16 @@ fn prepare(job: &Job) -> Result<Ready, Early> {
 fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
     let repo = Repo::open(&job.shared.repo).map_err(|error| error.to_string())?;
     let tree = ready.base.map(|(_, tree)| tree);
-    let is_tracked = |path: &str| {
-        tree.is_some_and(|tree| repo.read_file(tree, path.as_ref()).is_ok_and(|content| content.is_some()))
+    let is_tracked = |path: &Path| {
+        tree.is_some_and(|tree| repo.read_file(tree, path).is_ok_and(|content| content.is_some()))
     };
     let workspace = ready.workspace.path().to_owned();
     let is_leased = matches!(ready.workspace.place, Place::Slot(_));
     if is_leased {
-        collect::clear_promises(job.node(), &workspace, is_tracked);
+        collect::clear_promises(job.node(), &workspace, |path| is_tracked(Path::new(path)));
+        slot::bring_copies(job, ready, is_tracked)?;
     }
-    for artifact in job.given.iter().filter(|artifact| !is_tracked(&artifact.path)) {
+    for artifact in job.given.iter().filter(|artifact| !is_tracked(Path::new(&artifact.path))) {
         if job.node().workspace == Kind::Repo && workspace.join(&artifact.path).exists() {
             return Err(format!(
                 "the artifact `{}` would replace a file of the checkout; remove it there, or use a worktree",
@@ -206,7 +212,7 @@ fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
         artifacts::restore(&job.shared.store, &workspace, artifact).map_err(|error| error.to_string())?;
         // In the user's own checkout nothing is taken away again.
         if is_leased {
-            ready.restored.push(artifact.path.clone());
+            ready.restored.push(PathBuf::from(&artifact.path));
         }
     }
     Ok(())
@@ -226,6 +232,7 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
         manifest: StoredManifest::default(),
         why: job.why.clone(),
         restored: Vec::new(),
+        setup: None,
     })
 }
 
@@ -285,6 +292,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
     let lease = pool.lease(&request).map_err(failed)?;
+    let setup = slot::clean(job, &repo, &lease, tree).map_err(failed)?;
     Ok(Ready {
         workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)? },
         base: Some((base, tree)),
@@ -292,6 +300,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
         manifest,
         why,
         restored: Vec::new(),
+        setup,
     })
 }
 

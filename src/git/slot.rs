@@ -6,7 +6,9 @@
 //! - `<N>.dirty`: on disk before the slot is touched, with who holds it. After a crash it is still there with that name,
 //!   and whatever is left of the holder is ended before the slot is used again. A slot that was given back keeps the file,
 //!   without a holder: so it is made durable once for each slot, not once for each lease;
-//! - `<N>.json`: what it held last, to choose well.
+//! - `<N>.json`: what it held last, to choose well;
+//! - `<N>.lent`: paths of files that are in it for this lease alone;
+//! - `<N>.ready`: what the setup that ran in it last was, if it went well.
 //!
 //! The lock files stay when slots are removed: one that is unlinked can be locked twice. Only worktrees that this pool
 //! made are ever touched, and nothing is ever pruned.
@@ -26,6 +28,12 @@ use crate::disk::{self, DiskError, Durability, Lock};
 
 /// Version of the files beside the slots.
 const FORMAT: u32 = 1;
+
+/// Extension of the file with a slot's readiness.
+pub(in crate::git) const READY: &str = "ready";
+
+/// Extension of the file that lists what is in a slot for its lease alone.
+const LENT: &str = "lent";
 
 /// Who uses a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +223,7 @@ impl Inner {
         slot.mark_dirty(slot.mark().and_then(|mark| mark.holder).as_ref())?;
         files::clear(&slot.path)?;
         worktree::forget(&self.repo, &worktree::admin_name(&self.directory, number))?;
-        for file in ["json", "dirty"] {
+        for file in ["json", READY, LENT, "dirty"] {
             disk::remove(&slot.beside(file))?;
         }
         Ok(Removal::Removed(number))
@@ -303,6 +311,32 @@ impl Place {
         let durability = if path.exists() { Durability::Crash } else { Durability::PowerLoss };
         let mark = Mark { version: FORMAT, holder: holder.cloned(), boot: boot_id() };
         write_json(&path, &mark, durability)
+    }
+
+    /// Lists what is put into the slot for this lease alone; nothing: it has been taken out.
+    pub fn set_lent(&self, paths: &[PathBuf]) -> Result<(), DiskError> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.beside(LENT);
+        if paths.is_empty() {
+            return if path.exists() { disk::remove(&path) } else { Ok(()) };
+        }
+        let names: Vec<&[u8]> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
+        disk::replace(&path, &names.join(&0), Durability::Crash)
+    }
+
+    /// Takes out what a lease that was not given back left in the slot.
+    pub fn remove_lent(&self) -> Result<(), GitError> {
+        use std::os::unix::ffi::OsStrExt;
+        let Ok(names) = std::fs::read(self.beside(LENT)) else { return Ok(()) };
+        for name in names.split(|byte| *byte == 0) {
+            let name = Path::new(std::ffi::OsStr::from_bytes(name));
+            let mut above = name.ancestors().skip(1);
+            // Nothing is removed through a symlink.
+            if above.all(|parent| files::is_directory(&self.path.join(parent))) {
+                files::clear(&self.path.join(name))?;
+            }
+        }
+        Ok(self.set_lent(&[])?)
     }
 
     fn info(&self) -> Result<SlotInfo, GitError> {

@@ -153,8 +153,14 @@ static LIMITS: LazyLock<Shape> = LazyLock::new(|| Shape {
 static WORKTREES: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "`worktrees`",
     fields: fields::<file::Worktrees>(),
-    later: &["max", "setup", "setup_reads", "copy", "keep", "clean", "sparse"],
-    foreign: &[],
+    later: &["sparse"],
+    foreign: &[
+        ("install", "a script that prepares a worktree is called `setup`"),
+        ("cache", "ignored files that stay between leases are listed in `keep`"),
+        ("paths", "ignored files that stay between leases are listed in `keep`"),
+        ("files", "ignored files to bring along are listed in `copy`"),
+        ("count", "the most worktrees at a time is `max`"),
+    ],
     nested: vec![],
 });
 

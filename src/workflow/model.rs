@@ -25,8 +25,7 @@ pub struct Workflow {
     /// Never empty: `main` when the file names none.
     pub stages: Vec<String>,
     pub jobs: Jobs,
-    /// Revision that runs start from, `HEAD` when the file says nothing.
-    pub base: Template,
+    pub worktrees: Worktrees,
     pub result: ResultSpec,
     /// In file order.
     pub nodes: IndexMap<String, Node>,
@@ -44,6 +43,35 @@ pub struct Source {
 pub enum Jobs {
     Auto,
     Count(usize),
+}
+
+/// The slots in which nodes run.
+#[derive(Debug)]
+pub struct Worktrees {
+    /// Revision that runs start from, `HEAD` when the file says nothing.
+    pub base: Template,
+    /// Most slots that are leased at the same time.
+    pub max: Option<usize>,
+    pub ignored: Ignored,
+    /// Globs of files of the user's checkout that git does not track, brought into every slot.
+    pub copy: Vec<String>,
+    pub setup: Option<Setup>,
+}
+
+/// What becomes of the files that git ignores when a slot is leased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    Stay,
+    /// All but those that these globs match go.
+    KeepOnly(Vec<String>),
+}
+
+/// A script that makes a slot ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    pub script: String,
+    /// Globs of the files of the base that decide whether it runs again.
+    pub reads: Vec<String>,
 }
 
 /// A typed parameter.
@@ -185,6 +213,16 @@ pub enum Workspace {
     Scratch,
     /// The user's own checkout, one node at a time; never cached.
     Repo,
+}
+
+impl Workspace {
+    /// Whether a node works in a slot.
+    pub fn is_leased(self) -> bool {
+        match self {
+            Self::Worktree | Self::Readonly => true,
+            Self::Scratch | Self::Repo => false,
+        }
+    }
 }
 
 /// What running a node does beyond its result.

@@ -1,7 +1,5 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
-use std::path::Path;
-
 use super::attempt::{Ran, log_place};
 use super::{Done, Job, Ready, collect, furnish};
 use crate::disk;
@@ -146,7 +144,10 @@ fn masked(
 
 fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
     let workspace = ready.workspace.path();
-    let paths = collect::artifact_paths(&job.node().artifacts, workspace)?;
+    let mut paths = collect::artifact_paths(&job.node().artifacts, workspace)?;
+    // They are the user's, and no result of the node.
+    let copies = &job.context().copies;
+    paths.retain(|path| !copies.iter().any(|copied| copied.path.as_os_str() == path.as_str()));
     paths
         .iter()
         .map(|path| artifacts::store(&job.shared.store, workspace, path).map_err(|error| error.to_string()))
@@ -212,7 +213,7 @@ pub fn back_to_base(job: &Job, ready: &mut Ready) -> Result<(), String> {
 fn take_out(ready: &mut Ready) {
     let workspace = ready.workspace.path().to_owned();
     for path in ready.restored.drain(..) {
-        if collect::is_reached_inside(&workspace, Path::new(&path)) {
+        if collect::is_reached_inside(&workspace, &path) {
             disk::remove(&workspace.join(path)).ok();
         }
     }
