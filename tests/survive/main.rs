@@ -10,6 +10,7 @@
 mod common;
 
 mod crash;
+mod disk;
 mod journal;
 mod signals;
 mod together;
