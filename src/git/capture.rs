@@ -17,9 +17,9 @@ use super::filters::{self, Mentions};
 use super::ignore::Ignore;
 use super::index::{Entry, Manifest, Staged, Stat, mode_of, staged};
 use super::untracked::untracked;
-use super::walk::{Extra, ExtraKind, is_git_name, walk};
+use super::walk::{Extra, ExtraKind, is_git_name, is_safe, walk};
 use super::workspace::{Disk, Known, Workspace};
-use super::{GitError, TreeId, files};
+use super::{GitError, TreeId, command, files};
 use crate::disk::DiskError;
 
 /// Files above this many bytes are not held in memory.
@@ -92,7 +92,26 @@ fn node_index(slot: &Workspace<'_>, ours: Option<Stat>) -> Option<BTreeMap<Vec<u
     if !meta.is_file() || Some(Stat::of(&meta)) == ours {
         return None;
     }
-    staged(&slot.index())
+    staged(&slot.index()).or_else(|| staged_by_git(slot))
+}
+
+/// The same from git, which knows more forms of the index than the library: split and sparse ones.
+fn staged_by_git(slot: &Workspace<'_>) -> Option<BTreeMap<Vec<u8>, Staged>> {
+    let printed = command::run(slot.git(), &["ls-files", "-z", "-t", "--stage"]).ok()?;
+    let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+    records
+        .map(|record| {
+            // `H 100644 <id> 0\t<path>`
+            let tab = record.iter().position(|byte| *byte == b'\t')?;
+            let facts = std::str::from_utf8(&record[..tab]).ok()?;
+            let mut facts = facts.split(' ');
+            let skipped = facts.next()? == "S";
+            let mode = u32::from_str_radix(facts.next()?, 8).ok()?;
+            let id = Oid::from_str(facts.next()?).ok()?;
+            Some((record[tab + 1..].to_vec(), Staged { blob: Blob { mode, id }, skipped }))
+        })
+        .filter(|record| record.as_ref().is_none_or(|(path, _)| is_safe(path)))
+        .collect()
 }
 
 struct Taker<'a> {

@@ -14,6 +14,7 @@
 //! made are ever touched, and nothing is ever pruned.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,13 +121,12 @@ pub fn default_directory(repo: &RepoPath, cache_home: &Path) -> PathBuf {
 }
 
 impl Pool {
+    /// Opens the pool, which need not exist: the first lease makes it. Writes nothing.
+    ///
     /// # Errors
-    /// When the directories cannot be made.
+    /// When the path cannot be resolved.
     pub fn open(repo: &RepoPath, directory: PathBuf) -> Result<Self, GitError> {
-        disk::create_directory(&directory)?;
-        disk::create_directory(&repo.common_dir.join("spb"))?;
-        let directory = std::fs::canonicalize(&directory)
-            .map_err(|source| DiskError::new("resolve", &directory, source))?;
+        let directory = resolve(&directory)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 repo: repo.clone(),
@@ -175,7 +175,11 @@ impl Inner {
     pub fn numbers(&self, which: Numbers) -> Result<Vec<u32>, GitError> {
         let fail = |source| DiskError::new("read the directory", &self.directory, source);
         let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.directory).map_err(fail)? {
+        let entries = match std::fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(numbers),
+            other => other.map_err(fail)?,
+        };
+        for entry in entries {
             let name = entry.map_err(fail)?.file_name();
             let Some(name) = name.to_str() else { continue };
             let (stem, rest) = name.split_once('.').unwrap_or((name, ""));
@@ -363,6 +367,23 @@ impl Place {
 fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<(), GitError> {
     let bytes = serde_json::to_vec(value).expect("plain structs of strings serialise");
     Ok(disk::replace(path, &bytes, durability)?)
+}
+
+/// An absolute path without symlinks, as git would record it, also for what does not exist yet.
+fn resolve(path: &Path) -> Result<PathBuf, DiskError> {
+    let fail = |source| DiskError::new("resolve", path, source);
+    let absolute = std::path::absolute(path).map_err(fail)?;
+    let mut existing = &*absolute;
+    loop {
+        match (std::fs::canonicalize(existing), existing.parent()) {
+            (Ok(real), _) => {
+                let rest = absolute.strip_prefix(existing).unwrap_or(Path::new(""));
+                return Ok(real.join(rest).components().collect());
+            }
+            (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => existing = parent,
+            (Err(error), _) => return Err(fail(error)),
+        }
+    }
 }
 
 /// Empty where the system does not tell.
