@@ -10,6 +10,7 @@ pub mod foresee;
 mod graph;
 pub mod lookup;
 pub mod prepare;
+mod presence;
 pub mod setup;
 mod signals;
 mod stages;

@@ -20,6 +20,7 @@ mod id;
 mod ignore;
 mod index;
 pub mod lease;
+pub mod loose;
 pub mod merge;
 mod merge_tree;
 mod path;
