@@ -260,6 +260,12 @@ impl Dispatcher {
         if planned.role == Role::CacheOnly && !matches!(keyed, Keyed::Quick(_)) {
             return self.fail(node, unit::only_message(&why));
         }
+        if !self.has_started_units
+            && let Err(error) = self.rooms.announce()
+        {
+            return self.fail(node, error.to_string());
+        }
+        self.has_started_units = true;
         if let Some(key) = keyed.first()
             && self.flights.board(key, node) == Boarding::Waits
         {
@@ -280,7 +286,6 @@ impl Dispatcher {
             heads,
             shared,
         };
-        self.has_started_units = true;
         let id = self.units.spawn(unit::run(job)).id();
         self.nodes_of_units.insert(id, node);
     }

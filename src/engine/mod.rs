@@ -11,6 +11,7 @@ pub mod foresee;
 mod graph;
 pub mod lookup;
 pub mod prepare;
+mod presence;
 pub mod setup;
 mod signals;
 mod stages;

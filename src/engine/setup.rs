@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::dispatcher::Dispatcher;
 use super::unknown::{self, Answers, Settled};
+use super::presence::{self, Presence};
 use super::workspace::Rooms;
 use super::{EngineError, RunContext, Shared, copies};
 use crate::digest::Digest;
@@ -148,7 +149,9 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     }
 
     let ids = runs.iter().map(|run: &RunContext| run.id.clone()).collect();
-    let rooms = Rooms::open(settings.pool_directory.join("rooms"), ids);
+    let places = settings.pool_directory.join("rooms");
+    let told = presence::succeed_the_dead(&store, &settings.repo, &places);
+    let rooms = Rooms::new(places, Presence::new(&store, ids));
     let (failed_sender, failed) = tokio::sync::mpsc::unbounded_channel();
     let (recorder, thread) = recorder::start(
         journals,
@@ -161,6 +164,10 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     );
     for (number, event) in opening.into_iter().enumerate() {
         recorder.fact(number, event, Vec::new(), Objects::None);
+    }
+    for message in told {
+        let event = RunEvent::Warning { node: None, message };
+        recorder.fact(0, event, Vec::new(), Objects::None);
     }
     let shared = Arc::new(Shared {
         store,

@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::disk::{self, DiskError, Durability, Lock};
+use super::presence::Presence;
+use crate::disk::{self, DiskError, Lock};
 use crate::git::lease::Lease;
-use crate::host;
-use crate::name::RunId;
 
 /// Where one node works.
 #[derive(Debug)]
@@ -51,53 +50,53 @@ pub struct Room {
     pub is_doubtful: bool,
 }
 
-/// Hands out rooms under one directory of this process: `<rooms>/<N>/`. Beside it lie `<N>.lock`, held through the kernel
-/// while the process lives, and `<N>.runs`, which names the runs it works on until it ends in order: whoever comes next
-/// sees from the two that it died, and of what.
+/// Hands out rooms under one directory of this process: `<rooms>/<N>/`.
 #[derive(Debug)]
 pub struct Rooms {
     parent: PathBuf,
-    runs: Vec<RunId>,
+    presence: Presence,
     /// Only rooms known to be empty; the one thing that units hand back and forth.
     free: Mutex<Free>,
 }
 
 #[derive(Debug, Default)]
 struct Free {
-    /// Made for the first node that needs a room: a run whose results are all in the cache leaves no trace here.
-    own: Option<(PathBuf, Lock)>,
     rooms: Vec<Room>,
     made: usize,
 }
 
 impl Rooms {
-    /// Rooms below `parent` for a process that works on `runs`. Ends what dead processes left running, and removes
-    /// their rooms.
-    pub fn open(parent: PathBuf, runs: Vec<RunId>) -> Self {
-        let entries = std::fs::read_dir(&parent).into_iter().flatten().flatten();
-        let left = entries.filter_map(|entry| {
-            let name = entry.file_name();
-            name.to_str()?.strip_suffix(".runs")?.parse::<u32>().ok()
-        });
-        for number in left {
-            // What cannot be removed now is in nobody's way: it is tried again by whoever takes the number.
-            drop(take_over(&parent, number));
-        }
-        Self { parent, runs, free: Mutex::new(Free::default()) }
+    /// Rooms below `parent`. Those that dead processes left go when their number is taken.
+    pub fn new(parent: PathBuf, presence: Presence) -> Self {
+        Self { parent, presence, free: Mutex::new(Free::default()) }
+    }
+
+    /// Makes it known, durably, that this process is at work: before anything is made that a crash could leave half done.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn announce(&self) -> Result<(), DiskError> {
+        self.own().map(drop)
+    }
+
+    /// This process's directory.
+    fn own(&self) -> Result<PathBuf, DiskError> {
+        let clear = |number: u32| remove_all(&self.parent.join(number.to_string()));
+        Ok(self.parent.join(self.presence.number(clear)?.to_string()))
     }
 
     /// # Errors
     /// When a directory cannot be made.
     pub fn take(&self) -> Result<Room, DiskError> {
-        let root = {
+        let number = {
             let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Some(room) = free.rooms.pop() {
                 return Ok(room);
             }
             free.made += 1;
-            let made = free.made;
-            self.own(&mut free)?.join(made.to_string())
+            free.made
         };
+        let root = self.own()?.join(number.to_string());
         let room = Room {
             work: root.join("work"),
             out: root.join("out"),
@@ -111,23 +110,6 @@ impl Rooms {
         Ok(room)
     }
 
-    fn own<'a>(&self, free: &'a mut Free) -> Result<&'a Path, DiskError> {
-        if free.own.is_none() {
-            disk::create_directory(&self.parent)?;
-            let mut number = 1;
-            let lock = loop {
-                match take_over(&self.parent, number)? {
-                    Some(lock) => break lock,
-                    None => number += 1,
-                }
-            };
-            let runs: String = self.runs.iter().map(|run| format!("{run}\n")).collect();
-            disk::replace(&runs_file(&self.parent, number), runs.as_bytes(), Durability::Crash)?;
-            free.own = Some((self.parent.join(number.to_string()), lock));
-        }
-        Ok(free.own.as_ref().map(|(directory, _)| &**directory).expect("it was made just now"))
-    }
-
     /// Takes a room back. One that is doubtful or cannot be emptied is not used again.
     pub fn give_back(&self, room: Room) {
         if room.is_doubtful {
@@ -139,33 +121,14 @@ impl Rooms {
 
     /// Removes all rooms.
     pub fn remove(&self) {
-        let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((directory, lock)) = free.own.take() {
-            make_removable(&directory);
-            if disk::remove(&directory).is_ok() {
-                disk::remove(&directory.with_extension("runs")).ok();
-            }
-            drop(lock);
-        }
+        self.presence.end(|number| remove_all(&self.parent.join(number.to_string())));
     }
 }
 
-fn runs_file(parent: &Path, number: u32) -> PathBuf {
-    parent.join(format!("{number}.runs"))
-}
-
-/// Locks a number and clears what a dead process left under it; `None` when a living one has it.
-fn take_over(parent: &Path, number: u32) -> Result<Option<Lock>, DiskError> {
-    let Some(lock) = Lock::attempt(&parent.join(format!("{number}.lock")))? else { return Ok(None) };
-    let runs = runs_file(parent, number);
-    for run in std::fs::read_to_string(&runs).unwrap_or_default().lines() {
-        host::sweep(run, None);
-    }
-    let directory = parent.join(number.to_string());
-    make_removable(&directory);
-    disk::remove(&directory)?;
-    disk::remove(&runs)?;
-    Ok(Some(lock))
+/// Removes a directory of rooms, whatever nodes did to its permissions.
+pub fn remove_all(directory: &Path) -> Result<(), DiskError> {
+    make_removable(directory);
+    disk::remove(directory)
 }
 
 impl Room {

@@ -22,6 +22,7 @@ mod ignored;
 mod index;
 pub mod lease;
 pub mod local;
+pub mod loose;
 pub mod merge;
 mod merge_tree;
 mod path;

@@ -320,7 +320,7 @@ impl Spb<'_> {
         let mut child = self.command.stderr(Stdio::piped()).process_group(0).spawn().unwrap();
         let stdout = child.stdout.take().map(reader);
         let stderr = child.stderr.take().map(reader);
-        Running { child, stdout, stderr }
+        Running { child: Some(child), stdout, stderr }
     }
 
     /// Starts it with its output kept.
@@ -338,16 +338,16 @@ fn reader(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// A command that runs.
+/// A command that runs. A test that fails before its end does not leave it behind.
 pub struct Running {
-    child: Child,
+    child: Option<Child>,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Running {
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().unwrap().id()
     }
 
     /// Sends a signal to spb alone.
@@ -357,7 +357,7 @@ impl Running {
 
     /// Waits for its end. One that does not come fails the test.
     #[track_caller]
-    pub fn finish(self) -> Run {
+    pub fn finish(mut self) -> Run {
         let pid = self.pid();
         let (ended, end) = channel();
         let watchdog = std::thread::spawn(move || {
@@ -367,19 +367,28 @@ impl Running {
             }
             hangs
         });
-        let mut child = self.child;
-        let status = child.wait().unwrap();
+        let status = self.child.take().unwrap().wait().unwrap();
         ended.send(()).ok();
         let hangs = watchdog.join().unwrap();
         let text = |thread: Option<JoinHandle<Vec<u8>>>| {
             let bytes = thread.map(|thread| thread.join().unwrap()).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        let run = Run { pid, status, stdout: text(self.stdout), stderr: text(self.stderr) };
+        let run = Run { pid, status, stdout: text(self.stdout.take()), stderr: text(self.stderr.take()) };
         assert!(!hangs, "spb did not end within {PATIENCE:?}\n{run}");
         assert_ne!(run.code(), Some(70), "a bug in spb\n{run}");
         assert!(!run.stderr.contains("panicked"), "{run}");
         run
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Politely first, so that it ends its nodes.
+            kill(child.id(), libc::SIGTERM);
+            child.wait().ok();
+        }
     }
 }
 

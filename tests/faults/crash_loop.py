@@ -54,10 +54,10 @@ SIGNALS = {"int": signal.SIGINT, "int2": signal.SIGINT, "term": signal.SIGTERM, 
 class Case:
     """One sandbox, brought to success through several deaths."""
 
-    def __init__(self, spb, options, mode, seed, nth=None):
+    def __init__(self, spb, options, mode, seed, nth=None, disk=None):
         self.spb, self.options, self.mode, self.nth = spb, options, mode, nth
         self.random = random.Random(seed)
-        self.sandbox = Sandbox()
+        self.sandbox = Sandbox(disk)
         self.workflow = self.sandbox.write_workflow(options.sleep)
         self.violations, self.acknowledged, self.marks = [], set(), []
         self.kills = self.attempts = 0
@@ -130,6 +130,8 @@ class Case:
         elif self.mode == "tree":
             os.kill(engine.pid, signal.SIGSTOP)
             kill_descendants()
+        elif self.mode == "power":
+            self.power_loss()
         elif self.mode == "stop":
             os.kill(engine.pid, signal.SIGSTOP)
             time.sleep(3)
@@ -138,6 +140,9 @@ class Case:
         else:
             self.ask(engine)
         return True
+
+    def power_loss(self):
+        raise NotImplementedError("power_loss.py knows how")
 
     def ask(self, engine):
         os.kill(engine.pid, SIGNALS[self.mode])
@@ -221,8 +226,8 @@ def baseline(spb, options, report):
     return ended
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description=__doc__):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spb", help="the binary")
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--modes", default="engine,group,tree,int,term,hup,int2,stop")

@@ -86,11 +86,14 @@ GRAPH = {
 
 
 class Sandbox:
-    """A temporary directory with a repository, a home, the log of the nodes and their locks."""
+    """A temporary directory with a repository, a home, the log of the nodes and their locks.
 
-    def __init__(self):
+    The first two may be put elsewhere, on a disk that is to fail: `disk` is a directory there."""
+
+    def __init__(self, disk=None):
         self.root = tempfile.mkdtemp(prefix="spb-faults-")
-        self.repo, self.home = self.root + "/repo", self.root + "/home"
+        self.disk = disk or self.root
+        self.repo, self.home = self.disk + "/repo", self.disk + "/home"
         self.log, self.locks = self.root + "/log", self.root + "/locks"
         for directory in (self.repo + "/src", self.home, self.locks):
             os.makedirs(directory)
@@ -98,7 +101,7 @@ class Sandbox:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "GIT_", "SPB_"))}
         self.env.update(
             HOME=self.home,
-            SPB_WORKTREES=self.root + "/worktrees",
+            SPB_WORKTREES=self.disk + "/worktrees",
             GIT_CONFIG_GLOBAL="/dev/null",
             GIT_CONFIG_NOSYSTEM="1",
             NO_COLOR="1",
@@ -345,18 +348,21 @@ def check_repository(sandbox, pool):
 
 
 def check_result(sandbox):
-    """R10 the newest result holds what every node wrote."""
+    """R10 the newest result is the base and what every node wrote, and nothing else."""
     branches = sandbox.git("for-each-ref", "--format=%(refname)", "--sort=refname", "refs/heads/spb")
     newest = (branches.stdout.split() or ["main"])[-1]
-    names = set(sandbox.git("ls-tree", "--name-only", newest).stdout.split())
-    missing = sorted(node for node in GRAPH if f"{node}.txt" not in names)
-    return [f"R10 {newest} lacks what {missing} wrote"] if missing else []
+    changed = set(sandbox.git("diff", "--name-only", "main", newest).stdout.split())
+    expected = {f"{node}.txt" for node in GRAPH}
+    if changed != expected:
+        return [f"R10 {newest} differs from what it should hold in {sorted(changed ^ expected)}"]
+    wrong = [node for node in GRAPH if sandbox.git("show", f"{newest}:{node}.txt").stdout != f"result of {node}\n"]
+    return [f"R10 {newest} holds wrong files of {wrong}"] if wrong else []
 
 
 def check_rooms(sandbox):
     """R11 no directory of a node that has ended."""
     left = []
-    for directory, names, _ in os.walk(sandbox.root + "/worktrees"):
+    for directory, names, _ in os.walk(sandbox.disk + "/worktrees"):
         if os.path.basename(directory) == "rooms":
             left += [os.path.join(directory, name) for name in names]
             names.clear()

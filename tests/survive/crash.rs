@@ -221,3 +221,33 @@ fn a_git_that_hangs_is_ended_with_the_engine() {
     let run = world.resume().success();
     assert_eq!(world.show(&run.branch(), "e.txt").as_deref(), Some("a\nb\nd\n"));
 }
+
+#[test]
+fn objects_that_were_lost_with_the_power_are_made_again() {
+    let world = World::new();
+    let gate = world.gate("g");
+    let workflow =
+        format!("nodes:\n  n: {{ run: \"{}; echo n > n.txt; seq 1 5000 > m.txt\" }}\n", gate.script());
+    let running = world.applying(&workflow, &[]).begin();
+    gate.arrived();
+    kill_engine(running);
+    // Names without content are what a power cut leaves of files that were renamed and not synced.
+    let object = |text: &str| {
+        put(&world.home().join("text"), text);
+        let id = world.git(&["hash-object", "-w", world.home().join("text").to_str().unwrap()]);
+        let path = world.repo.join(".git/objects").join(&id[..2]).join(&id[2..]);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::OpenOptions::new().write(true).open(path).unwrap()
+    };
+    object("n\n").set_len(0).unwrap();
+    let numbers: String = (1..=5000).map(|number| format!("{number}\n")).collect();
+    object(&numbers).set_len(1000).unwrap();
+    let running = world.spb(["resume", "--events", "ndjson"]).begin();
+    gate.arrived();
+    gate.open();
+    let run = running.finish().success();
+    assert!(run.stderr.contains("damaged-objects"), "{run}");
+    assert_eq!(world.show(&run.branch(), "n.txt").as_deref(), Some("n\n"));
+    assert_eq!(world.show(&run.branch(), "m.txt"), Some(numbers));
+    world.git(&["fsck", "--no-dangling"]);
+}

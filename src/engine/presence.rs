@@ -1,0 +1,133 @@
+//! That a process works here, for those who come after it: what it left is cleared by whoever finds that it died.
+//!
+//! `<store>/engines/<N>.lock` is held through the kernel while the process lives; `<N>.runs` names the runs it works on
+//! and lies there, durably, from before its first node until it has ended in order. A process that died, by whatever
+//! means, is a number with runs that nobody holds. It left perhaps processes, rooms, and, when the machine stopped as
+//! well, git objects of which only the names are on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::workspace::remove_all;
+use crate::disk::{self, DiskError, Durability, Lock};
+use crate::git::{GitError, RepoPath, loose};
+use crate::host;
+use crate::name::RunId;
+use crate::store::Store;
+
+/// The presence of this process.
+#[derive(Debug)]
+pub struct Presence {
+    directory: PathBuf,
+    runs: Vec<RunId>,
+    /// Made for the first node: a run whose results are all in the cache leaves no trace here.
+    held: Mutex<Option<(u32, Lock)>>,
+}
+
+/// How much earlier than its note a process may have begun to write, and clocks may differ.
+const SLACK: Duration = Duration::from_secs(5);
+
+impl Presence {
+    pub fn new(store: &Store, runs: Vec<RunId>) -> Self {
+        Self { directory: directory(store), runs, held: Mutex::new(None) }
+    }
+
+    /// The number of this process, which nobody else has while it lives. `clear` empties what a dead one left under it.
+    ///
+    /// # Errors
+    /// When no number can be taken, noted or cleared.
+    pub fn number(&self, clear: impl Fn(u32) -> Result<(), DiskError>) -> Result<u32, DiskError> {
+        let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((number, _)) = &*held {
+            return Ok(*number);
+        }
+        disk::create_directory(&self.directory)?;
+        let mut number = 1;
+        let lock = loop {
+            let runs = runs_file(&self.directory, number);
+            match Lock::attempt(&lock_file(&self.directory, number))? {
+                // What a dead one left there was not cleared at the start: its number stays for another time.
+                Some(_) | None if runs.exists() => {}
+                Some(lock) => break lock,
+                None => {}
+            }
+            number += 1;
+        };
+        clear(number)?;
+        let runs: String = self.runs.iter().map(|run| format!("{run}\n")).collect();
+        disk::replace(&runs_file(&self.directory, number), runs.as_bytes(), Durability::PowerLoss)?;
+        *held = Some((number, lock));
+        Ok(number)
+    }
+
+    /// The end of this process's work: nothing is left to clear if `clear` succeeds.
+    pub fn end(&self, clear: impl Fn(u32) -> Result<(), DiskError>) {
+        let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((number, lock)) = held.take() {
+            if clear(number).is_ok() {
+                disk::remove(&runs_file(&self.directory, number)).ok();
+            }
+            drop(lock);
+        }
+    }
+}
+
+/// Clears what dead processes left: ends their processes, removes their rooms below `rooms`, and sets aside objects that
+/// did not reach the disk. Returns a sentence for each thing that a person should know.
+pub fn succeed_the_dead(store: &Store, repo: &RepoPath, rooms: &Path) -> Vec<String> {
+    let directory = directory(store);
+    let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+    let left = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_suffix(".runs")?.parse::<u32>().ok()
+    });
+    let mut told = Vec::new();
+    for number in left {
+        match clear(&directory, number, store, repo, rooms) {
+            Ok(said) => told.extend(said),
+            // It is in nobody's way: it is tried again at the next start.
+            Err(error) => told.push(format!("what a dead spb left cannot be cleared: {error}")),
+        }
+    }
+    told
+}
+
+fn clear(
+    directory: &Path,
+    number: u32,
+    store: &Store,
+    repo: &RepoPath,
+    rooms: &Path,
+) -> Result<Option<String>, GitError> {
+    let Some(_lock) = Lock::attempt(&lock_file(directory, number))? else { return Ok(None) };
+    let runs = runs_file(directory, number);
+    // Another spb was faster.
+    let Ok(meta) = std::fs::metadata(&runs) else { return Ok(None) };
+    for run in std::fs::read_to_string(&runs).unwrap_or_default().lines() {
+        host::sweep(run, None);
+    }
+    remove_all(&rooms.join(number.to_string()))?;
+    let began = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let aside = store.root().join("damaged-objects");
+    let count = loose::set_aside_damaged(repo, began - SLACK, &aside)?;
+    disk::remove(&runs)?;
+    Ok((count > 0).then(|| {
+        format!(
+            "the machine stopped while spb worked: {count} objects that had not reached the disk were moved to `{}`",
+            aside.display()
+        )
+    }))
+}
+
+fn directory(store: &Store) -> PathBuf {
+    store.root().join("engines")
+}
+
+fn lock_file(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("{number}.lock"))
+}
+
+fn runs_file(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("{number}.runs"))
+}

@@ -1,0 +1,122 @@
+//! Loose objects that did not reach the disk before the machine stopped: their names are there, their content is not.
+//! git takes such a name for the object and never writes it again, so that whoever makes the same object meets the
+//! damage for ever. Knows nothing of why the machine stopped.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{GitError, RepoPath, command};
+use crate::disk::{self, DiskError};
+use crate::process::Tool;
+
+/// Moves damaged loose objects to `aside`, under their ids: all that are empty, and of those written since `since` all
+/// that cannot be read to their end. Returns how many.
+///
+/// # Errors
+/// When git cannot be started or a file cannot be moved.
+pub fn set_aside_damaged(repo: &RepoPath, since: SystemTime, aside: &Path) -> Result<usize, GitError> {
+    let objects = repo.common_dir.join("objects");
+    let (mut empty, mut new) = (Vec::new(), Vec::new());
+    for id in loose_objects(&objects) {
+        match std::fs::metadata(place(&objects, &id)) {
+            Ok(meta) if meta.len() == 0 => empty.push(id),
+            Ok(meta) if meta.modified().is_ok_and(|time| time >= since) => new.push(id),
+            _ => {}
+        }
+    }
+    let mut moved = 0;
+    let mut set_aside = |id: &str| -> Result<(), DiskError> {
+        disk::create_directory(aside)?;
+        let path = place(&objects, id);
+        std::fs::rename(&path, aside.join(id))
+            .map_err(|source| DiskError::new("set aside", &path, source))?;
+        moved += 1;
+        Ok(())
+    };
+    for id in &empty {
+        set_aside(id)?;
+    }
+    while let Some(bad) = first_unreadable(repo, &new)? {
+        set_aside(&new.remove(bad))?;
+    }
+    Ok(moved)
+}
+
+/// Position of the first object that git cannot read. Packing reads each to its end. The library is not asked: it never
+/// returns from an object that is cut off.
+fn first_unreadable(repo: &RepoPath, ids: &[String]) -> Result<Option<usize>, GitError> {
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let reading = Tool::new("sh")
+        .args(["-c", "exec git pack-objects --stdout -q --window=0 --compression=0 > /dev/null"])
+        .directory(&repo.git_dir)
+        .env("GIT_DIR", &repo.git_dir)
+        .env("LC_ALL", "C")
+        .env_remove("GIT_OBJECT_DIRECTORY")
+        .input(ids.join("\n").into_bytes());
+    let output = reading.run().map_err(GitError::NoGit)?;
+    if output.code == 0 {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    match ids.iter().position(|id| said.contains(id.as_str())) {
+        Some(bad) => Ok(Some(bad)),
+        None => Err(command::failure(&["pack-objects"], &output)),
+    }
+}
+
+fn place(objects: &Path, id: &str) -> PathBuf {
+    objects.join(&id[..2]).join(&id[2..])
+}
+
+/// Ids of the loose objects.
+fn loose_objects(objects: &Path) -> impl Iterator<Item = String> {
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let is_hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    entries(objects).filter(|entry| entry.file_name().len() == 2).flat_map(move |directory| {
+        let start = directory.file_name();
+        entries(&directory.path()).filter_map(move |file| {
+            let id = format!("{}{}", start.to_str()?, file.file_name().to_str()?);
+            (matches!(id.len(), 40 | 64) && is_hexadecimal(&id)).then_some(id)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::git::Repo;
+    use crate::git::repo::discover;
+    use crate::git::testing::repository;
+
+    #[test]
+    fn only_what_cannot_be_read_is_set_aside_and_can_then_be_written_again() {
+        let directory = repository();
+        let repo = Repo::open(&discover(directory.path()).unwrap()).unwrap();
+        let write = |text: &str| repo.raw.blob(text.as_bytes()).unwrap().to_string();
+        let (whole, empty, cut) = (write("whole"), write("empty"), write(&"cut ".repeat(1000)));
+        let objects = repo.path().common_dir.join("objects");
+        let damage = |id: &str, length: u64| {
+            let path = place(&objects, id);
+            let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+            std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+            std::fs::set_permissions(&path, permissions).unwrap();
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        };
+        damage(&empty, 0);
+        damage(&cut, 20);
+        let aside = repo.path().common_dir.join("aside");
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let count = |since| set_aside_damaged(repo.path(), since, &aside).unwrap();
+        assert_eq!(count(later), 1);
+        assert!(aside.join(&empty).exists() && place(&objects, &cut).exists());
+        assert_eq!(count(SystemTime::UNIX_EPOCH), 1);
+        assert_eq!(count(SystemTime::UNIX_EPOCH), 0);
+        assert!(place(&objects, &whole).exists() && !place(&objects, &cut).exists());
+        assert_eq!(write("empty"), empty);
+        assert!(std::fs::metadata(place(&objects, &empty)).unwrap().len() > 0);
+    }
+}
