@@ -65,19 +65,24 @@ fn rounds(count: u64) -> String {
 }
 
 impl Rates {
-    /// Measures what the loads need, in `directory`.
+    /// Measures what the loads need and is not known yet, in `directory`.
     ///
     /// # Errors
     /// When `awk` or `dd` is missing or fails.
-    pub fn measure(loads: &[Load], directory: &Path) -> Result<Self, BenchError> {
-        let mut rates = Self::default();
-        if loads.contains(&Load::Cpu) {
+    pub fn completed(self, loads: &[Load], directory: &Path) -> Result<Self, BenchError> {
+        // A rate of nothing would make a loop without end.
+        let known = |rate: Option<f64>| rate.filter(|rate| *rate > 0.001);
+        let mut rates = Self {
+            cpu_turns_per_ms: known(self.cpu_turns_per_ms),
+            io_ms_per_round: known(self.io_ms_per_round),
+        };
+        if loads.contains(&Load::Cpu) && rates.cpu_turns_per_ms.is_none() {
             const FEW: u64 = 200_000;
             const MANY: u64 = 3_200_000;
             let ms = slope(directory, &turns(FEW), &turns(MANY))?;
             rates.cpu_turns_per_ms = Some((MANY - FEW) as f64 / ms);
         }
-        if loads.contains(&Load::Io) {
+        if loads.contains(&Load::Io) && rates.io_ms_per_round.is_none() {
             const FEW: u64 = 1;
             const MANY: u64 = 13;
             let ms = slope(directory, &rounds(FEW), &rounds(MANY))?;

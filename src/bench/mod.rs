@@ -58,6 +58,8 @@ pub struct Options {
     pub repeat: usize,
     /// Slots of the parallel run; as many as the scenario is wide when absent.
     pub jobs: Option<usize>,
+    /// Those of an earlier measurement, so that both do the same work; what it lacks is measured.
+    pub rates: Rates,
     /// The small environment that every node gets.
     pub base_env: Vec<(OsString, OsString)>,
 }
@@ -70,7 +72,7 @@ pub struct Options {
 pub fn run(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
     let field = Field::new(options.base_env.clone())?;
     tell("calibrating, and measuring single operations");
-    let rates = Rates::measure(&options.loads, field.root())?;
+    let rates = options.rates.completed(&options.loads, field.root())?;
     let widest = options.scenarios.iter().map(|scenario| slots(options, scenario)).max().unwrap_or(1);
     let mut parts = vec![parts::first_leases(&field, widest)?];
     parts.extend(parts::measure(&field)?);

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{Context, Exit, Failure, out};
-use crate::bench::load::Load;
+use crate::bench::load::{Load, Rates};
 use crate::bench::result::{self, Regression, Report};
 use crate::bench::scenario::{SCENARIOS, Scenario};
 use crate::bench::{self, BenchError, Options, show};
@@ -87,7 +87,8 @@ fn scenario(text: &str) -> Result<&'static Scenario, String> {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     // Read first: nobody wants to wait for a measurement and then learn of a wrong path.
     let before = args.compare.as_deref().map(|path| read(&context.directory.join(path))).transpose()?;
-    let options = options(args, context);
+    let rates = before.as_ref().map_or_else(Rates::default, |before| before.rates);
+    let options = options(args, context, rates);
     let report = bench::run(&options, &mut |next| {
         if out::stderr_width().is_some() {
             out::note(next);
@@ -104,7 +105,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(if is_slower || !report.broken.is_empty() { Exit::NodeFailed } else { Exit::Done })
 }
 
-fn options(args: &Args, context: &Context) -> Options {
+fn options(args: &Args, context: &Context, rates: Rates) -> Options {
     Options {
         scenarios: match args.scenario.is_empty() {
             true => SCENARIOS.iter().collect(),
@@ -119,6 +120,7 @@ fn options(args: &Args, context: &Context) -> Options {
         scale: args.scale,
         repeat: usize::from(args.repeat),
         jobs: args.jobs.map(usize::from),
+        rates,
         base_env: context.env.base.clone(),
     }
 }

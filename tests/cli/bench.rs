@@ -82,6 +82,15 @@ fn a_comparison_names_what_is_slower_and_fails() {
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("no row is more than 10% slower"), "{}", ran.stdout);
 
+    // The earlier calibration is kept: both do the same work.
+    report["rates"]["cpu_turns_per_ms"] = 1234.5.into();
+    report["rows"][0]["load"] = "cpu".into();
+    write(&report);
+    let ran = bench(&fixture, &[&compare[..], &["--load", "cpu", "--json"]].concat());
+    let now: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(now["rates"]["cpu_turns_per_ms"], 1234.5);
+    assert_eq!(now["regressions"], serde_json::json!([]));
+
     report["scale"] = 1.0.into();
     write(&report);
     let ran = bench(&fixture, &compare);
