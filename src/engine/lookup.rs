@@ -30,6 +30,17 @@ pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String
     }
 }
 
+/// Why a node has no key, for a person.
+pub fn why_never(node: &Node) -> &'static str {
+    if node.workspace == Workspace::Repo {
+        "it works in the checkout, which no key covers"
+    } else if node.effect == Effect::External {
+        "it has an external effect"
+    } else {
+        "its `cache` is false"
+    }
+}
+
 /// The earliest creation of an entry that the node accepts, milliseconds since the epoch.
 pub fn oldest_accepted(node: &Node) -> i64 {
     let Some(ttl) = node.cache.ttl else { return i64::MIN };

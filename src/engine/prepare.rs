@@ -11,7 +11,7 @@ use crate::event::Outcome;
 use crate::plan::fingerprint::Manifest;
 use crate::plan::{Instance, Need};
 use crate::workflow::expr::{ExprError, NeedsStatus, Scope, Template};
-use crate::workflow::model::{Action, Node, OutputFrom, Workspace};
+use crate::workflow::model::{Action, Node, OnConflict, OutputFrom, Workspace};
 
 /// A node with nothing left to compute.
 #[derive(Debug)]
@@ -149,6 +149,9 @@ fn contract(node: &Node, manifest: &mut Manifest) {
     }
     if let Some(writes) = &node.writes {
         manifest.add("declaration of writes", writes.join("\0"));
+    }
+    if node.on_conflict != OnConflict::Fail {
+        manifest.add("rule for conflicts", node.on_conflict.word());
     }
     if let Some(between) = &node.retry.between {
         // It works in the node's workspace: what it leaves may be part of the result.

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::dispatcher::Dispatcher;
-use super::unknown::{self, Answers, Settled};
 use super::presence::{self, Presence};
+use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
 use super::{EngineError, RunContext, Shared, copies};
 use crate::digest::Digest;
@@ -128,7 +128,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         let opened = match &request.resume {
             Some(view) => {
                 let Settled { assumed, again } =
-                    unknown::settle(&store, &request.plan, view, &request.answers)?;
+                    unknown::settle((&store, &repo), &request.plan, request.base, view, &request.answers)?;
                 end_leftovers(&store, &id);
                 let finished = view.kept().count() + assumed.len();
                 RunEvent::RunResumed { engine: engine.clone(), finished, assumed, again }
@@ -163,7 +163,12 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         },
     );
     for (number, event) in opening.into_iter().enumerate() {
-        recorder.fact(number, event, Vec::new(), Objects::None);
+        // What a person takes for done may hand on a merge that was made just now.
+        let objects = match &event {
+            RunEvent::RunResumed { assumed, .. } if !assumed.is_empty() => Objects::Written,
+            _ => Objects::None,
+        };
+        recorder.fact(number, event, Vec::new(), objects);
     }
     for message in told {
         let event = RunEvent::Warning { node: None, message };

@@ -22,7 +22,7 @@ use crate::event::{Artifact, NodeFinished, Outcome, Usage};
 use crate::executor::Stop;
 use crate::git::Holder;
 use crate::git::LeaseRequest;
-use crate::git::merge::Merged;
+use crate::git::merge::{Favor, Merged};
 use crate::git::tree::ReadsMemo;
 use crate::git::{CommitId, Repo, TreeId};
 use crate::host;
@@ -272,7 +272,9 @@ fn leased(job: &Job) -> Result<Ready, Early> {
                 let found = lookup::content(&job.shared, &repo, cache, job.node(), (key, quick_key), base)
                     .map_err(failed)?;
                 match found {
-                    Found::Hit { entry, moved } => return Err(hit(job, *entry, moved, key, quick_key)),
+                    Found::Hit { entry, moved } => {
+                        return Err(hit(job, *entry, moved, base, (key, quick_key)));
+                    }
                     Found::Miss { right: given, reason } => {
                         why = reason.map_or_else(|| explain(cache), str::to_owned);
                         right = Some(given);
@@ -317,10 +319,15 @@ fn failed(error: impl std::fmt::Display) -> Early {
 fn base_of(job: &Job, repo: &Repo, cache: Option<&Cache>) -> Result<CommitId, Early> {
     let context = job.context();
     let heads = base::commits(&job.heads);
-    match base::merged(repo, cache, &job.shared.recorder, context.base, &heads).map_err(failed)? {
+    let favor = base::favor(job.node());
+    match base::merged(repo, cache, &job.shared.recorder, context.base, &heads, favor).map_err(failed)? {
         Merged::Clean(commit) => Ok(commit),
         Merged::Conflict { first, second, files } => {
-            let message = conflict(&job.makers, &first.to_string(), &second.to_string(), &files);
+            let mut message = conflict(&job.makers, &first.to_string(), &second.to_string(), &files);
+            if favor != Favor::Neither {
+                let word = job.node().on_conflict.word();
+                message.push_str(&format!("; `on_conflict: {word}` settles lines of text only"));
+            }
             Err(Early::Failed(message))
         }
     }
@@ -340,10 +347,11 @@ pub fn conflict(makers: &[(String, String)], first: &str, second: &str, files: &
     )
 }
 
-fn hit(job: &Job, entry: Entry, moved: bool, key: Digest, quick_key: Digest) -> Early {
+fn hit(job: &Job, entry: Entry, moved: bool, base: CommitId, (key, quick_key): (Digest, Digest)) -> Early {
     let index = vec![Index::Quick { quick_key, key, commit: entry.result.commit.clone() }];
+    let heads = base::passed_on(job.node(), Some(base), &job.heads);
     let objects = if moved { Objects::Written } else { Objects::None };
-    let finished = lookup::cached(&job.planned().id, entry, job.heads.clone(), (key, Some(quick_key)));
+    let finished = lookup::cached(&job.planned().id, entry, heads, (key, Some(quick_key)));
     Early::Hit(Box::new(Done { finished, index, objects }))
 }
 

@@ -5,6 +5,8 @@ use indexmap::IndexMap;
 
 use super::{EngineError, base};
 use crate::event::{NodeFinished, NodeResult, Outcome};
+use crate::git::merge::{self, Favor, Merged};
+use crate::git::{CommitId, GitError, Repo};
 use crate::host;
 use crate::plan::Plan;
 use crate::store::runs::{NodeState, RunView};
@@ -33,7 +35,13 @@ pub struct Settled {
 ///
 /// # Errors
 /// When an answer is missing, or one was given for a node of which all is known.
-pub fn settle(store: &Store, plan: &Plan, view: &RunView, answers: &Answers) -> Result<Settled, EngineError> {
+pub fn settle(
+    (store, repo): (&Store, &Repo),
+    plan: &Plan,
+    base: CommitId,
+    view: &RunView,
+    answers: &Answers,
+) -> Result<Settled, EngineError> {
     let unknown: Vec<String> = view.unknown().map(str::to_owned).collect();
     if let Some(node) = answers.keys().find(|node| !unknown.contains(node)) {
         return Err(EngineError::NotAsked { run: view.run.clone(), node: node.clone(), unknown });
@@ -47,7 +55,7 @@ pub fn settle(store: &Store, plan: &Plan, view: &RunView, answers: &Answers) -> 
     let mut settled = Settled::default();
     for (node, answer) in answers {
         match answer {
-            Answer::Done => settled.assumed.push(assumed(plan, view, node)),
+            Answer::Done => settled.assumed.push(assumed(repo, plan, base, view, node)?),
             Answer::Again => settled.again.push(node.clone()),
         }
     }
@@ -55,15 +63,28 @@ pub fn settle(store: &Store, plan: &Plan, view: &RunView, answers: &Answers) -> 
 }
 
 /// The record of a node that a person says is done. What its needs left passes through it; its own changes are lost.
-fn assumed(plan: &Plan, view: &RunView, node: &str) -> NodeFinished {
+fn assumed(
+    repo: &Repo,
+    plan: &Plan,
+    base: CommitId,
+    view: &RunView,
+    node: &str,
+) -> Result<NodeFinished, GitError> {
     let needed = plan.find(node).into_iter().flat_map(|at| plan.instances[at].needed());
     let results = needed.filter_map(|need| match &view.nodes.get(&plan.instances[need].id)?.state {
         NodeState::Finished(finished) => finished.result.as_ref(),
         NodeState::Waiting | NodeState::Running => None,
     });
-    let heads = base::distinct(results.flat_map(|result| &result.heads));
-    NodeFinished {
+    let mut heads = base::distinct(results.flat_map(|result| &result.heads));
+    if let Some(node) = plan.find(node).map(|at| plan.node(at))
+        && base::favor(node) != Favor::Neither
+        && let Merged::Clean(merged) =
+            merge::merge_heads_favoring(repo, base, &base::commits(&heads), base::favor(node))?
+    {
+        heads = base::passed_on(node, Some(merged), &heads);
+    }
+    Ok(NodeFinished {
         result: Some(NodeResult { heads, ..NodeResult::default() }),
         ..super::unit::without_run(node, Outcome::Succeeded, "assumed to be done".to_owned(), false)
-    }
+    })
 }

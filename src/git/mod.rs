@@ -44,7 +44,7 @@ pub use diff::{Change, Kind};
 pub use error::GitError;
 pub use id::{CommitId, TreeId};
 pub use lease::{Captured, Lease, LeaseRequest};
-pub use merge::{Merged, merge_heads, transplant};
+pub use merge::{Favor, Merged, merge_heads, merge_heads_favoring, transplant};
 pub use path::RepoPath;
 pub use repo::{Expect, Repo, Stamp};
 pub use slot::{Holder, Pool, SlotInfo, SlotState, default_directory};

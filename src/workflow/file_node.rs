@@ -78,6 +78,10 @@ pub struct Node {
     /// and at most once. If a crash leaves open whether it happened, `spb resume` asks.
     #[schemars(extend("default" = "local", "examples" = ["external"]))]
     pub effect: Option<Effect>,
+    /// What becomes of lines that several `needs` changed, each in its own way, when their results are merged into what
+    /// this node starts from.
+    #[schemars(extend("default" = "fail", "examples" = ["union"]))]
+    pub on_conflict: Option<OnConflict>,
 }
 
 /// Further attempts after a failure.
@@ -126,6 +130,20 @@ pub enum Effect {
     Local,
     /// Something outside of the repository. Never cached, never run again silently.
     External,
+}
+
+/// What becomes of lines that several needs changed, each in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The node fails before it starts, and the conflict names both needs and every file.
+    Fail,
+    /// The lines of the need that is named earlier, as `git merge -X ours`.
+    Ours,
+    /// The lines of the need that is named later, as `git merge -X theirs`.
+    Theirs,
+    /// The lines of both, as git's merge driver `union`.
+    Union,
 }
 
 /// A named value that dependents may read.

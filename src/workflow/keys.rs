@@ -93,7 +93,6 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         "pools",
         "executor",
         "memory",
-        "on_conflict",
     ],
     foreign: &[
         ("if", "a condition is called `when`"),
@@ -125,6 +124,7 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("retry", Nest::One(&RETRY)),
         ("cache", Nest::One(&CACHE)),
         ("outputs", Nest::Each(&OUTPUT)),
+        ("on_conflict", Nest::One(&ON_CONFLICT)),
     ],
 });
 
@@ -188,6 +188,15 @@ static RETRY: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("attempts", "write `max`: how many further attempts follow the first"),
         ("backoff", "write `factor`"),
     ],
+    nested: vec![],
+});
+
+/// A word in this version.
+static ON_CONFLICT: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "`on_conflict`",
+    fields: &[],
+    later: &["agent"],
+    foreign: &[],
     nested: vec![],
 });
 

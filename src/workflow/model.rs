@@ -131,6 +131,7 @@ pub struct Node {
     pub artifacts: Vec<String>,
     pub cache: Cache,
     pub effect: Effect,
+    pub on_conflict: OnConflict,
 }
 
 /// A node named in `needs` or `after`.
@@ -232,6 +233,30 @@ pub enum Effect {
     Local,
     /// Something in the world: never cached, never repeated without a person's word.
     External,
+}
+
+/// What becomes of lines that several needs changed, each in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    Fail,
+    /// The earlier need's lines.
+    Ours,
+    /// The later need's lines.
+    Theirs,
+    /// The lines of both.
+    Union,
+}
+
+impl OnConflict {
+    /// As the file spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Ours => "ours",
+            Self::Theirs => "theirs",
+            Self::Union => "union",
+        }
+    }
 }
 
 /// A named value that dependents may read.

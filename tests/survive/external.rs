@@ -117,6 +117,12 @@ fn the_question_names_a_process_that_still_works() {
     let gate = world.gate("g");
     let running = world.applying(&workflow(&gate.script()), &[]).begin();
     let process = gate.arrived();
+    // The engine notes a process right after it has started it.
+    crate::common::until(|| {
+        let runs = std::fs::read_dir(world.store().join("runs")).unwrap().flatten();
+        let noted = runs.filter_map(|run| std::fs::read_to_string(run.path().join("processes")).ok());
+        noted.into_iter().any(|list| list.lines().any(|line| line.starts_with(&format!("{process} "))))
+    });
     running.signal(libc::SIGKILL);
     running.finish();
     let asked = resume(&world, &[]).exits(3);

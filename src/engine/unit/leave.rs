@@ -3,6 +3,7 @@
 use super::attempt::{Ran, log_place};
 use super::{Done, Job, Ready, collect, furnish};
 use crate::disk;
+use crate::engine::base;
 use crate::engine::workspace::Place;
 use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome, RunEvent};
 use crate::git::tree::{self, Globs};
@@ -112,7 +113,8 @@ fn collected(job: &Job, ready: &mut Ready, ran: &Ran) -> Result<NodeResult, Stri
     let outputs = collect::outputs(node, ready.workspace.path(), &ready.workspace.room)?;
     let outputs = masked(job, outputs)?;
     let artifacts = kept_artifacts(job, ready)?;
-    let mut result = NodeResult { heads: job.heads.clone(), outputs, artifacts, ..NodeResult::default() };
+    let heads = base::passed_on(node, ready.base.map(|(base, _)| base), &job.heads);
+    let mut result = NodeResult { heads, outputs, artifacts, ..NodeResult::default() };
     if node.workspace == Kind::Worktree {
         capture(job, ready, &mut result)?;
     }
