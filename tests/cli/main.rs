@@ -4,4 +4,5 @@
 
 mod branches;
 mod fixture;
+mod nodes;
 mod reading;
