@@ -2,12 +2,7 @@
 //! stdio by `tests/editor/drive.mjs`. The server is installed by npm into `target/editor`, in the pinned version.
 //! Without node or npm there is no editor to test, and each test says so; with them, a failed installation fails.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "tests may fail, and make what they look at"
-)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

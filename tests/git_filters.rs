@@ -11,7 +11,7 @@ mod git_support;
 use std::path::Path;
 
 use git_support::{TestRepo, git, lease, lease_is_fresh, recorded_by_git, write};
-use spb::git::Stamp;
+use spb::git::{Merged, Stamp, merge_heads};
 
 const ATTRIBUTES: &str = "* text=auto\n*.rot filter=rot\n*.bat text eol=crlf\n*.id ident\n*.wide working-tree-encoding=UTF-16LE eol=lf text\n";
 
@@ -149,7 +149,7 @@ fn submodules_are_empty_directories_and_a_node_may_move_them() {
 #[test]
 fn many_and_large_files_take_the_other_paths_to_the_same_result() {
     let test = TestRepo::new();
-    for number in 0..700 {
+    for number in 0..2100 {
         write(
             &test.path.join(format!("d{}/e{}/f{number}", number % 7, number % 11)),
             format!("{number}").as_bytes(),
@@ -171,4 +171,32 @@ fn many_and_large_files_take_the_other_paths_to_the_same_result() {
         git_support::lease_with(&test.pool(), "node", start, &|previous| assert_eq!(*previous, holder));
     again.finish().unwrap();
     lease_is_fresh(&test, &pool, start).finish().unwrap();
+}
+
+#[test]
+fn a_partial_clone_fetches_what_it_needs() {
+    let test = TestRepo::with(&[("a", "1\n2\n3\n4\n5\n"), ("d/b", "b\n")]);
+    let (start, far) = (test.head(), test.temporary().join("partial"));
+    let top = test.commit_on(start, &[("a", Some("one\n2\n3\n4\n5\n"))]);
+    let end = test.commit_on(start, &[("a", Some("1\n2\n3\n4\nfive\n"))]);
+    for (name, commit) in [("top", top), ("end", end)] {
+        test.git(&["branch", name, &commit.to_string()]);
+    }
+    test.git(&["config", "uploadpack.allowFilter", "true"]);
+    test.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    let url = format!("file://{}", test.path.display());
+    test.git(&["clone", "-q", "--filter=blob:none", "--no-checkout", &url, far.to_str().unwrap()]);
+    git(&far, &["config", "extensions.partialClone", "origin"]);
+    let path = spb::git::repo::discover(&far).unwrap();
+    let repo = spb::git::Repo::open(&path).unwrap();
+    let Merged::Clean(merged) = merge_heads(&repo, start, &[top, end]).unwrap() else { panic!() };
+    let tree = repo.tree_of(merged).unwrap();
+    assert_eq!(repo.read_file(tree, Path::new("a")).unwrap().unwrap(), b"one\n2\n3\n4\nfive\n");
+    assert_eq!(repo.read_file(tree, Path::new("d/b")).unwrap().unwrap(), b"b\n");
+    let pool = spb::git::Pool::open(&path, test.pool_directory()).unwrap();
+    let mut lease = lease(&pool, "node", merged);
+    assert_eq!(std::fs::read(lease.path().join("d/b")).unwrap(), b"b\n");
+    write(&lease.path().join("new"), b"new");
+    let captured = lease.capture().unwrap();
+    assert_eq!(git(&far, &["ls-tree", "-r", "--name-only", &captured.tree.to_string()]), "a\nd/b\nnew\n");
 }

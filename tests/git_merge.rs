@@ -99,6 +99,9 @@ fn criss_cross_and_unrelated_histories_are_merged() {
     let unrelated = test.commit("unrelated", &[("u", "u")]);
     let Merged::Clean(merged) = merge_heads(&repo, base, &[one, unrelated]).unwrap() else { panic!() };
     assert_eq!(test.listed(repo.tree_of(merged).unwrap()), "a\nu\n");
+    let clash = test.commit("clash", &[("a", "clash\n")]);
+    let conflict = Merged::Conflict { first: one, second: clash, files: vec!["a".into()] };
+    assert_eq!(merge_heads(&repo, base, &[one, clash]).unwrap(), conflict);
 }
 
 /// A tree over a small world of paths: `None` is absent.
@@ -161,22 +164,17 @@ proptest! {
         let base = commit(&test, &base, None);
         let (ours, theirs) = (commit(&test, &ours, Some(base)), commit(&test, &theirs, Some(base)));
         let merged = merge_heads(&test.repo(), base, &[ours, theirs]).unwrap();
-        let arguments =
-            ["-c", "merge.renames=false", "merge-tree", "--write-tree", &ours.to_string(), &theirs.to_string()];
-        let output = git_support::git_output(&test.path, &[], &arguments);
-        let tree = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned();
+        let sides = [ours.to_string(), theirs.to_string()];
+        let output = git_support::git_output(&test.path, &[], &["merge-tree", "--write-tree", &sides[0], &sides[1]]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         match merged {
             Merged::Clean(merged) if output.status.success() => {
-                prop_assert_eq!(test.repo().tree_of(merged).unwrap().to_string(), tree);
+                prop_assert_eq!(test.repo().tree_of(merged).unwrap().to_string(), text.trim());
             }
-            // Git was not allowed to look for renames here.
-            Merged::Clean(_) => {
-                let with = ["merge-tree", "--write-tree", &ours.to_string(), &theirs.to_string()];
-                prop_assert!(git_support::git_output(&test.path, &[], &with).status.success());
-            }
+            // Git takes a file for a moved one that was also removed: no content is lost if both just happen.
+            Merged::Clean(_) => prop_assert!(text.contains("rename") || text.contains("file location"), "{}", text),
             Merged::Conflict { files, .. } => {
-                prop_assert!(!output.status.success(), "{:?}", files);
-                prop_assert!(!files.is_empty());
+                prop_assert!(!output.status.success() && !files.is_empty(), "{:?}", files);
             }
         }
     }

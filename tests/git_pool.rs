@@ -297,6 +297,7 @@ fn a_node_may_commit_branch_and_leave_a_merge_half_done() {
         assert!(git(&slot, &["status", "--porcelain"]).contains("UU a"), "the merge is no conflict");
         first.capture().unwrap();
         first.finish().unwrap();
+        assert_eq!(test.repo().checked_out_at("topic").unwrap(), None, "the branch is not free");
         let next = lease_is_fresh(test, &pool, test.head());
         assert_eq!(test.git(&["rev-parse", "topic"]), topic, "the lease moved a branch");
         assert!(!git(next.path(), &["status"]).contains("merging"));

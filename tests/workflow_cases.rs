@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use spb::workflow::expr::StatusUse;
 use spb::workflow::model::{Action, Commits, Ignored, Into as IntoBranch, Jobs, OutputFrom, Workspace};
 use spb::workflow::problem::Severity;
-use spb::workflow::{Loaded, ReadError, load, read, schema, show};
+use spb::workflow::{Loaded, ReadError, load, load_with, read, schema, show};
 
 fn cases(kind: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(Path::new("tests/cases").join(kind))
@@ -51,7 +51,6 @@ fn good_files_have_no_problems() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn bad_files_have_exactly_these_problems() {
     let update = std::env::var_os("UPDATE_CASES").is_some();
     let files = cases("bad");
@@ -217,7 +216,6 @@ fn ids_of_any_length_are_refused_in_a_few_words() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn what_is_no_file_is_an_error_with_its_path() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
@@ -396,7 +394,6 @@ fn a_file_without_a_name_is_named_after_its_path() {
 const SCHEMA: &str = "schema/workflow.schema.json";
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn the_kept_schema_is_the_one_of_the_types() {
     if std::env::var_os("UPDATE_CASES").is_some() {
         std::fs::write(SCHEMA, schema::text()).unwrap();
@@ -449,4 +446,17 @@ fn the_schema_refuses_wrong_keys_and_types() {
         }
     }
     assert!(checked >= 10, "only {checked} files");
+}
+
+#[test]
+fn a_cycle_is_told_with_the_other_problems() {
+    let text =
+        "version: 1\nnodes:\n  a: { run: make, needs: [b], nedds: [] }\n  b: { run: make, needs: [a] }\n";
+    let loaded = load_with(Path::new("made.yaml"), text.into(), spb::plan::cycle::problems);
+    assert!(loaded.workflow.is_none());
+    let found = codes(&loaded);
+    assert!(
+        found.contains(&"spb::key::unknown") && found.iter().any(|code| code.contains("cycle")),
+        "{found:?}"
+    );
 }

@@ -103,6 +103,7 @@ pub fn requests(
             base_revision: revision,
             options: options.clone(),
             resume: None,
+            answers: IndexMap::new(),
         });
     }
     Ok(requests)

@@ -3,6 +3,7 @@
 //! `env` is the only reader of the environment, `exit` names the codes, `out` prints.
 
 pub mod apply;
+pub mod bench;
 mod branch;
 pub mod cache;
 pub mod cancel;
@@ -108,6 +109,7 @@ pub enum Verb {
     Why(why::Args),
     Init(init::Args),
     Doctor(doctor::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -188,6 +190,7 @@ impl Verb {
             Self::Why(args) => why::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }
     }

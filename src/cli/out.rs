@@ -156,7 +156,7 @@ pub fn node_state(word: &str) -> String {
         "running" => style::cyan,
         "succeeded" | "cached" => style::green,
         "failed" | "timed_out" => style::red,
-        "interrupted" | "cancelled" => style::yellow,
+        "interrupted" | "cancelled" | "unknown" => style::yellow,
         _ => style::dim,
     };
     paint(&word.replace('_', " "))

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::{Context, Exit, Failure, load, node, out, resume};
+use crate::engine::unknown::Answers;
 use crate::engine::{Shared, copies, prepare, setup, unit};
 use crate::event::NodeFinished;
 use crate::git::{CommitId, Holder, Lease, LeaseRequest, Repo};
@@ -101,7 +102,7 @@ fn commit(args: &Args, finished: &NodeFinished, base: CommitId) -> Result<Commit
 /// The run as its engine saw it, without anything written.
 fn look(context: &Context, store: &Store, view: RunView) -> Result<Shared, Failure> {
     let repository = context.repository()?;
-    let request = resume::request(store, view)?;
+    let request = resume::request(store, view, Answers::default())?;
     let (listener, _) = std::sync::mpsc::channel();
     let settings = load::settings(context, repository, std::slice::from_ref(&request), None, listener)?;
     Ok(setup::look(settings, vec![request])?)

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::workspace::Room;
 use crate::disk;
+use crate::git::Globs;
 use crate::workflow::model::{Node, OutputFormat, OutputFrom};
 
 /// Largest output value, bytes: values travel in records, environments and expressions.
@@ -158,7 +159,8 @@ fn neighbours(path: &Path) -> String {
 pub fn artifact_paths(globs: &[String], workspace: &Path) -> Result<Vec<String>, String> {
     let mut paths: Vec<String> = Vec::new();
     for glob in globs {
-        let set = compile(glob)?;
+        let set = Globs::compile(std::slice::from_ref(glob))
+            .map_err(|error| format!("artifact `{glob}`: {error}"))?;
         let start = literal_prefix(glob);
         let mut found = 0;
         let mut open: Vec<PathBuf> = Vec::new();
@@ -174,7 +176,7 @@ pub fn artifact_paths(globs: &[String], workspace: &Path) -> Result<Vec<String>,
                         open.push(relative.join(entry.file_name()));
                     }
                 }
-            } else if meta.is_file() && set.is_match(&relative) {
+            } else if meta.is_file() && set.matches(relative.as_os_str().as_bytes()) {
                 found += 1;
                 let text = relative.to_str().ok_or_else(|| {
                     format!("artifact `{}`: the name is not UTF-8", relative.to_string_lossy())
@@ -189,14 +191,6 @@ pub fn artifact_paths(globs: &[String], workspace: &Path) -> Result<Vec<String>,
     paths.sort_unstable();
     paths.dedup();
     Ok(paths)
-}
-
-fn compile(glob: &str) -> Result<GlobSet, String> {
-    let one = GlobBuilder::new(glob)
-        .literal_separator(true)
-        .build()
-        .map_err(|error| format!("artifact `{glob}`: {error}"))?;
-    GlobSetBuilder::new().add(one).build().map_err(|error| format!("artifact `{glob}`: {error}"))
 }
 
 /// Whether no link on the way to a path leads out of the workspace.

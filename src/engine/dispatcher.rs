@@ -31,7 +31,7 @@ use crate::store::cache::Cache;
 use crate::store::index;
 use crate::store::recorder::{Index, Objects, RecorderThread};
 use crate::store::runs::RunView;
-use crate::workflow::model::Workspace;
+use crate::workflow::model::{Effect, Workspace};
 
 /// Several runs on their way, with everything they need.
 pub struct Dispatcher {
@@ -319,6 +319,9 @@ impl Dispatcher {
         match keyed {
             Keyed::Never if run.plan.node(instance).workspace == Workspace::Repo => {
                 "it works in the checkout, which no key covers".to_owned()
+            }
+            Keyed::Never if run.plan.node(instance).effect == Effect::External => {
+                "it has an external effect".to_owned()
             }
             Keyed::Never => "its `cache` is false".to_owned(),
             Keyed::Quick(_) => "never run before".to_owned(),

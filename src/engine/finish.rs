@@ -227,9 +227,9 @@ fn result(
         Commits::Squash => squashed(shared, &repo, run, merged)?,
     };
     finished.commit = Some(commit.to_string());
-    match put_on_branch(shared, &repo, run, commit) {
-        Ok(()) => finished.branch = Some(run.branch.clone()),
-        Err(message) => finished.message = message,
+    match put_on_branch(shared, &repo, run, commit)? {
+        Put::Done => finished.branch = Some(run.branch.clone()),
+        Put::Refused(why) => finished.message = why,
     }
     if run.plan.workflow.result.into == IntoCheckout::Current && finished.branch.is_some() {
         finished.message = into_checkout(&repo, run, commit);
@@ -283,24 +283,31 @@ fn squashed(shared: &Shared, repo: &Repo, run: &RunContext, merged: CommitId) ->
     Ok(commit)
 }
 
+/// What became of the branch.
+enum Put {
+    Done,
+    /// It is left as it is, for this reason.
+    Refused(String),
+}
+
 /// Makes or moves the branch, unless that would lose work that is not ours.
-fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitId) -> Result<(), String> {
+fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitId) -> Result<Put, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let name = format!("refs/heads/{}", run.branch);
     let lock = operations::lock(&shared.store).map_err(|error| text(&error))?;
     let before = repo.read_ref(&name).map_err(|error| text(&error))?;
     if before == Some(commit) {
-        return Ok(());
+        return Ok(Put::Done);
     }
     let type_this = format!("the result is commit {0}: `git branch NAME {0}`", commit.short());
     if let Some(before) = before {
         let place = repo.checked_out_at(&run.branch).map_err(|error| text(&error))?;
         if let Some(place) = place {
-            return Err(format!(
+            return Ok(Put::Refused(format!(
                 "branch `{}` is checked out at `{}`; {type_this}",
                 run.branch,
                 place.display()
-            ));
+            )));
         }
         let follows = repo.contains(commit, before).unwrap_or(false);
         let ours = || {
@@ -309,7 +316,7 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
             last.is_some_and(|last| last.after.as_deref() == Some(before.to_string().as_str()))
         };
         if !follows && !ours() {
-            return Err(format!("branch `{}` holds other work; {type_this}", run.branch));
+            return Ok(Put::Refused(format!("branch `{}` holds other work; {type_this}", run.branch)));
         }
     }
     shared.recorder.sync_objects().map_err(|error| text(&error))?;
@@ -325,7 +332,7 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
     };
     operations::add(&shared.store, operation).map_err(|error| text(&error))?;
     drop(lock);
-    Ok(())
+    Ok(Put::Done)
 }
 
 /// Moves the user's checkout forward when that is safe; otherwise says what to type.

@@ -14,11 +14,11 @@ use crate::git::{CommitId, Repo, TreeId};
 use crate::plan::fingerprint::{Difference, Manifest};
 use crate::store::artifacts;
 use crate::store::cache::{Cache, Entry, Lookup, Right};
-use crate::workflow::model::{Node, Workspace};
+use crate::workflow::model::{Effect, Node, Workspace};
 
 /// Which key a node has, if any.
 pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String]) -> Keyed {
-    if !node.cache.enabled {
+    if !node.cache.enabled || node.effect == Effect::External {
         return Keyed::Never;
     }
     match node.workspace {

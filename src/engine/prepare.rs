@@ -197,7 +197,10 @@ fn is_constant(node: &Node) -> bool {
 /// The names that a node's expressions may read.
 pub fn scope(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Scope {
     let mut scope = run.scope.clone();
-    scope.names.insert("matrix".to_owned(), Value::Object(instance.matrix.clone()));
+    scope.names.insert(
+        "matrix".to_owned(),
+        Value::Object(run.plan.workflow.nodes[instance.node].matrix.values(&instance.matrix)),
+    );
     let mut needs = Map::new();
     for need in &instance.needs {
         let name = &run.plan.workflow.nodes[need.node].name;

@@ -9,20 +9,21 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::dispatcher::Dispatcher;
+use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
 use super::{EngineError, RunContext, Shared, copies};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
 use crate::executor::mask::Mask;
-use crate::git::Pool;
-use crate::git::{CommitId, Repo, RepoPath};
+use crate::git::{self, CommitId, Pool, Repo, RepoPath};
 use crate::host;
 use crate::name::RunId;
 use crate::plan::{Plan, Selection};
 use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
 use crate::store::{Store, index, processes};
+use crate::workflow::model::Effect;
 
 /// What the command line knows of the machine and the user.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Request {
     pub options: Options,
     /// The earlier part of this run, when it is carried on.
     pub resume: Option<RunView>,
+    /// What a person says of its nodes whose outcome is unknown.
+    pub answers: Answers,
 }
 
 /// What of the plan the options ask for.
@@ -107,6 +110,10 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;
+    for request in &requests {
+        // What has no value is found before anything is made.
+        scope(&request.plan.workflow, &request.plan.inputs, &no_run(), request.base)?;
+    }
     for (number, mut request) in requests.into_iter().enumerate() {
         let id = match &request.resume {
             Some(view) => view.run.clone(),
@@ -119,11 +126,17 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         }
         let opened = match &request.resume {
             Some(view) => {
+                let Settled { assumed, again } =
+                    unknown::settle(&store, &request.plan, view, &request.answers)?;
                 end_leftovers(&store, &id);
-                RunEvent::RunResumed { engine: engine.clone(), finished: view.kept().count() }
+                let finished = view.kept().count() + assumed.len();
+                RunEvent::RunResumed { engine: engine.clone(), finished, assumed, again }
             }
             None => RunEvent::RunStarted(Box::new(started(&store, &request, jobs, &engine)?)),
         };
+        if let (Some(view), RunEvent::RunResumed { assumed, .. }) = (&mut request.resume, &opened) {
+            view.assume(assumed);
+        }
         let (whole, seq) = request.resume.as_ref().map_or((0, 0), |view| (view.whole, view.seq));
         journals.push(JournalFile::open(id.clone(), &store.journal(&id), whole, seq)?);
         opening.push(opened);
@@ -172,8 +185,7 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
     let mut first = 0;
     for (number, request) in requests.into_iter().enumerate() {
         let count = request.plan.instances.len();
-        let id = RunId::parse("00000000-000000-plan").expect("the shape of a run id");
-        runs.push(context(&settings, &repo, request, id, None, number, first)?);
+        runs.push(context(&settings, &repo, request, no_run(), None, number, first)?);
         first += count;
     }
     Ok(Shared {
@@ -186,6 +198,11 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
         recorder: recorder::Recorder::nowhere(),
         listener: settings.listener,
     })
+}
+
+/// Stands for the id of a run that does not exist.
+fn no_run() -> RunId {
+    RunId::parse("00000000-000000-plan").expect("the shape of a run id")
 }
 
 fn new_run(store: &Store) -> Result<RunId, EngineError> {
@@ -255,6 +272,7 @@ fn started(
             node: instance.id.clone(),
             stage: plan.stage(at).to_owned(),
             needs: before.map(|earlier| plan.instances[earlier].id.clone()).collect(),
+            external: plan.node(at).effect == Effect::External,
         }
     };
     Ok(RunStarted {
@@ -330,6 +348,9 @@ pub fn scope(
     let mut run = json!({ "id": id.as_str(), "workflow": workflow.name, "base": base.to_string() });
     scope.names.insert("run".to_owned(), run.clone());
     let branch = workflow.result.branch.render(&scope)?;
+    if !git::is_branch_name(&branch) {
+        return Err(EngineError::Branch(branch));
+    }
     run["branch"] = Value::String(branch.clone());
     scope.names.insert("run".to_owned(), run);
     let mut env = IndexMap::new();

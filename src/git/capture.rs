@@ -17,9 +17,9 @@ use super::filters::{self, Mentions};
 use super::ignore::Ignore;
 use super::index::{Entry, Manifest, Staged, Stat, mode_of, staged};
 use super::untracked::untracked;
-use super::walk::{Extra, ExtraKind, walk};
+use super::walk::{Extra, ExtraKind, is_git_name, walk};
 use super::workspace::{Disk, Known, Workspace};
-use super::{GitError, TreeId};
+use super::{GitError, TreeId, files};
 use crate::disk::DiskError;
 
 /// Files above this many bytes are not held in memory.
@@ -117,6 +117,7 @@ impl Taker<'_> {
             self.leftovers
                 .extend(path.iter().rposition(|byte| *byte == b'/').map(|slash| path[..slash].to_vec()));
             let kept = self.staged_at(&path).filter(|staged| staged.skipped);
+            self.is_as_listed &= kept.is_none();
             let entry = kept.map(|staged| entry(&path, staged.blob, None));
             self.changes.insert(path, entry);
         }
@@ -161,8 +162,12 @@ impl Taker<'_> {
                 read.push(path.to_vec());
                 return Ok(());
             }
+            if kind == ExtraKind::Special {
+                // Nobody is at its other end any more.
+                return Ok(files::clear(&slot.absolute(path))?);
+            }
             leftovers.push(path.to_vec());
-            if kind == ExtraKind::Repository && !is_submodule(path) && !path.ends_with(b"/.git") {
+            if kind == ExtraKind::Repository && !is_submodule(path) && !is_git_name(path) {
                 skipped.push(String::from_utf8_lossy(path).into_owned());
             }
             Ok(())
@@ -237,7 +242,7 @@ impl Taker<'_> {
         let tracked = self.manifest.entries.iter().map(|entry| &*entry.path);
         let all = tracked.chain(self.read.iter().map(|path| &**path));
         for path in all.filter(|path| filters::is_attributes(path)) {
-            mentions.add(&std::fs::read(self.slot.absolute(path)).unwrap_or_default());
+            mentions.add(&files::read_plain(&self.slot.absolute(path)));
         }
         mentions.text |= self.slot.settings.converts_line_ends;
         mentions

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -148,6 +148,24 @@ fn put(target: &Path, content: &[u8], mode: u32) -> io::Result<Metadata> {
     file.metadata()
 }
 
+/// The content of a file that a node may have put something else in place of: only a plain file is opened, so that a
+/// pipe without a writer hangs nobody. Empty when it is none, or unreadable.
+pub(in crate::git) fn read_plain(path: &Path) -> Vec<u8> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let open = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let plain = open.ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
+    let mut content = Vec::new();
+    if plain.is_some_and(|mut file| file.read_to_end(&mut content).is_err()) {
+        content.clear();
+    }
+    content
+}
+
+/// The same as text.
+pub(in crate::git) fn read_plain_text(path: &Path) -> String {
+    String::from_utf8_lossy(&read_plain(path)).into_owned()
+}
+
 /// Removes whatever is there, opening up directories that their owner may not change.
 pub(in crate::git) fn clear(path: &Path) -> Result<(), DiskError> {
     match disk::remove(path) {
@@ -174,15 +192,20 @@ fn open_up_known(path: &Path, meta: &Metadata) {
     }
 }
 
-/// The same for every directory below.
+/// The same for every directory below; and every file can be read.
 pub(in crate::git) fn open_up_all(path: &Path) {
     open_up(path);
     if !is_directory(path) {
         return;
     }
     for entry in std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok) {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up_all(&entry.path());
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => open_up_all(&entry.path()),
+            Ok(meta) if meta.is_file() && meta.mode() & 0o400 == 0 => {
+                let readable = Permissions::from_mode((meta.mode() & 0o7777) | 0o400);
+                let _best_effort = std::fs::set_permissions(entry.path(), readable);
+            }
+            _ => {}
         }
     }
 }

@@ -187,11 +187,14 @@ impl Lease {
         self.bring_or_rebuild(None)
     }
 
-    /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs.
+    /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs. Only
+    /// what others can see is put right now: a branch that the node checked out is free, and git can read the
+    /// worktree's state.
     ///
     /// # Errors
     /// When its files cannot be written; the slot is free all the same.
     pub fn finish(mut self) -> Result<(), GitError> {
+        worktree::ensure(&self.pool.repo, &self.slot.path, &self.admin_name(), self.commit)?;
         let written = self.slot.set_held(&self.prefer, self.tree)?;
         if let Some(mut known) = self.known.take() {
             known.manifest.stamp = written.modified;
@@ -273,7 +276,7 @@ impl Lease {
 
     /// Where the node left `HEAD`, if that is somewhere else.
     fn head(&self) -> Option<CommitId> {
-        let text = std::fs::read_to_string(self.admin.join("HEAD")).ok()?;
+        let text = files::read_plain_text(&self.admin.join("HEAD"));
         let text = text.trim_end();
         let commit = match text.strip_prefix("ref: ") {
             Some(name) => self.repo.as_ref()?.read_ref(name).ok().flatten(),
@@ -311,6 +314,7 @@ impl Inner {
     /// Locks the best free slot: the one that last ran this node, else one that holds the tree, else any, else a new
     /// number.
     fn take(&self, node: &str, tree: TreeId) -> Result<(Place, Lock), GitError> {
+        disk::create_directory(&self.directory)?;
         let numbers = self.numbers(Numbers::All)?;
         let tree = tree.to_string();
         let mut slots: Vec<(u8, Place)> = numbers

@@ -129,8 +129,8 @@ fn by_git(
     const SETTINGS: [&str; 6] =
         ["-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "merge.renormalize=false"];
     let at = RepoPath { work_dir: None, git_dir: repo.path().common_dir.clone(), ..repo.path().clone() };
-    let mut arguments =
-        vec!["merge-tree".to_owned(), "--write-tree".into(), "-z".into(), "--name-only".into()];
+    let fixed = ["merge-tree", "--write-tree", "-z", "--name-only", "--allow-unrelated-histories"];
+    let mut arguments = fixed.map(str::to_owned).to_vec();
     arguments.extend(base.map(|base| format!("--merge-base={base}")));
     arguments.extend([ours.to_string(), theirs.to_string()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

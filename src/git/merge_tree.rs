@@ -179,15 +179,13 @@ impl Merger<'_> {
         }
         let both_have = base.filter(|base| is_file(*base));
         let (Some(base), true, true) = (both_have, is_file(ours), is_file(theirs)) else { return Ok(None) };
-        let read =
-            |blob: Blob| self.repo.raw.find_blob(blob.id).map_err(GitError::library("read a file to merge"));
-        let (base, ours, theirs) = (read(base)?, read(ours)?, read(theirs)?);
-        if [&base, &ours, &theirs].into_iter().any(|blob| is_binary(blob.content())) {
+        let contents = [self.repo.blob(base.id)?, self.repo.blob(ours.id)?, self.repo.blob(theirs.id)?];
+        if contents.iter().any(|content| is_binary(content)) {
             return Ok(None);
         }
         let mut inputs = [MergeFileInput::new(), MergeFileInput::new(), MergeFileInput::new()];
-        for (input, blob) in inputs.iter_mut().zip([&base, &ours, &theirs]) {
-            input.content(blob.content());
+        for (input, content) in inputs.iter_mut().zip(&contents) {
+            input.content(content);
         }
         let [base, ours, theirs] = &inputs;
         let merged = git2::merge_file(base, ours, theirs, None).map_err(GitError::library("merge a file"))?;
@@ -201,9 +199,8 @@ impl Merger<'_> {
     fn speaks_of_merging(&self, names: &BTreeMap<Vec<u8>, Name>) -> Result<bool, GitError> {
         let Some(name) = names.get(&b".gitattributes"[..]) else { return Ok(false) };
         for blob in [name.file.base, name.file.ours, name.file.theirs].into_iter().flatten() {
-            let object = self.repo.raw.find_blob(blob.id);
-            let object = object.map_err(GitError::library("read an attribute file"))?;
-            let has = |word: &[u8]| object.content().windows(word.len()).any(|window| window == word);
+            let text = self.repo.blob(blob.id)?;
+            let has = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
             if has(b"merge") || has(b"binary") {
                 return Ok(true);
             }

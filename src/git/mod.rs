@@ -47,4 +47,9 @@ pub use merge::{Merged, merge_heads, transplant};
 pub use path::RepoPath;
 pub use repo::{Expect, Repo, Stamp};
 pub use slot::{Holder, Pool, SlotInfo, SlotState, default_directory};
+/// Whether git accepts this as the short name of a branch.
+pub fn is_branch_name(name: &str) -> bool {
+    git2::Branch::name_is_valid(name).unwrap_or(false)
+}
+
 pub use tree::{Globs, ReadsMemo};

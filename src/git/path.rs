@@ -24,6 +24,7 @@ pub struct RepoPath {
 /// When there is none, when it belongs to another user, or when it uses a format that cannot be read here.
 pub fn discover(start: &Path) -> Result<RepoPath, GitError> {
     let none: [&OsStr; 0] = [];
+    know_partial_clones();
     let repository = Repository::open_ext(start, RepositoryOpenFlags::empty(), none)
         .map_err(|error| explain(start, error))?;
     if repository.object_format() != git2::ObjectFormat::Sha1 {
@@ -46,6 +47,18 @@ impl RepoPath {
         let name = named.map_or_else(|| "repository".into(), |name| name.to_string_lossy().into_owned());
         name.strip_suffix(".git").unwrap_or(&name).to_owned()
     }
+}
+
+/// The library refuses partial clones because it cannot fetch what is missing. We ask git for that, so it may open them.
+fn know_partial_clones() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the call changes a list that the library reads when it opens a repository. It is made once, and every
+        // repository of this process is found, and so opened, after it.
+        let known = unsafe { git2::opts::set_extensions(&["partialclone"]) };
+        // Refused, they are named as what they are when one is opened.
+        drop(known);
+    });
 }
 
 /// The library ends directories with a slash; without it they compare and print as people write them.

@@ -206,11 +206,18 @@ impl Repo {
         if entry.kind() != Some(git2::ObjectType::Blob) {
             return Ok(None);
         }
-        let blob = self
-            .raw
-            .find_blob(entry.id())
-            .map_err(GitError::library(format!("read `{}`", path.display())))?;
-        Ok(Some(blob.content().to_vec()))
+        self.blob(entry.id()).map(Some)
+    }
+
+    /// The content of a file. In a partial clone git fetches what is missing.
+    pub(in crate::git) fn blob(&self, id: Oid) -> Result<Vec<u8>, GitError> {
+        match self.raw.find_blob(id) {
+            Ok(blob) => Ok(blob.content().to_vec()),
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                command::run(command::git_at(&self.path), &["cat-file", "blob", &id.to_string()])
+            }
+            Err(error) => Err(GitError::library(format!("read the object {id}"))(error)),
+        }
     }
 
     /// A unified patch from one tree to another, as `git diff` prints it.

@@ -1,9 +1,11 @@
 //! Compares a work tree on disk with the list of its tracked files. Looks at names and stat data only, follows no
 //! symlink, and reads nothing below what is not tracked.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{self, AtomicUsize};
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -39,23 +41,67 @@ pub(in crate::git) enum ExtraKind {
     Directory,
     /// A pipe, a socket, a device: git cannot keep it.
     Special,
-    /// A repository's own files, `.git`, below the root.
+    /// A repository's own files, `.git` in whatever case: no tree can hold that name.
     Repository,
 }
+
+/// From so many tracked files on, the walk is shared between threads.
+const MANY: usize = 2000;
 
 /// Walks the part of a work tree below `directory` (empty for all of it).
 ///
 /// # Errors
 /// When a directory cannot be read.
 pub(in crate::git) fn walk(root: &Path, manifest: &Manifest, directory: &[u8]) -> Result<Walk, DiskError> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = root.join(std::ffi::OsStr::from_bytes(directory));
+    let path = root.join(OsStr::from_bytes(directory));
     let fail = |error: Errno| DiskError::new("read the directory", &path, error.into());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::open(&path, flags, Mode::empty()).map_err(fail)?;
-    let mut walker = Walker { manifest, path: directory.to_vec(), found: Walk::default() };
-    walker.directory(handle, manifest.below(directory)).map_err(fail)?;
-    Ok(walker.found)
+    let range = manifest.below(directory);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
+    let share = if range.len() < MANY || threads < 2 { 0 } else { range.len() / (threads * 8) };
+    let mut walker = Walker::new(manifest, directory.to_vec(), share);
+    walker.directory(handle, range).map_err(fail)?;
+    let Walker { mut found, later, .. } = walker;
+    for part in walk_later(root, manifest, &later, threads)? {
+        found.suspect.extend(part.suspect);
+        found.missing.extend(part.missing);
+        found.submodules.extend(part.submodules);
+        found.extra.extend(part.extra);
+    }
+    Ok(found)
+}
+
+/// Walks directories that were left for later, on several threads.
+fn walk_later(
+    root: &Path,
+    manifest: &Manifest,
+    later: &[Later],
+    threads: usize,
+) -> Result<Vec<Walk>, DiskError> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Walk, DiskError> {
+        let mut walker = Walker::new(manifest, Vec::new(), 0);
+        while let Some(part) = later.get(next.fetch_add(1, atomic::Ordering::Relaxed)) {
+            let path = root.join(OsStr::from_bytes(&part.path));
+            let fail = |error: Errno| DiskError::new("read the directory", &path, error.into());
+            let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| fail(Errno::INVAL))?;
+            let handle = open_directory(rustix::fs::CWD, &name).map_err(fail)?;
+            walker.path.clone_from(&part.path);
+            walker.directory(handle, part.range.clone()).map_err(fail)?;
+        }
+        Ok(walker.found)
+    };
+    if later.is_empty() {
+        return Ok(Vec::new());
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().map(join).collect()
+    })
 }
 
 struct Walker<'a> {
@@ -63,6 +109,14 @@ struct Walker<'a> {
     /// The directory being looked at.
     path: Vec<u8>,
     found: Walk,
+    /// Directories with at most so many files are left for later.
+    share: usize,
+    later: Vec<Later>,
+}
+
+struct Later {
+    path: Vec<u8>,
+    range: Range<usize>,
 }
 
 /// A tracked name in a directory: one file, or the range of all files below.
@@ -73,6 +127,10 @@ struct Child<'a> {
 }
 
 impl<'a> Walker<'a> {
+    fn new(manifest: &'a Manifest, path: Vec<u8>, share: usize) -> Self {
+        Self { manifest, path, found: Walk::default(), share, later: Vec::new() }
+    }
+
     fn directory(&mut self, handle: OwnedFd, range: Range<usize>) -> Result<(), Errno> {
         let children = self.children(range);
         let mut listing = rustix::fs::Dir::new(handle)?;
@@ -131,6 +189,12 @@ impl<'a> Walker<'a> {
     ) -> Result<(), Errno> {
         let kind = known(parent, name, kind)?;
         if child.is_directory && kind == FileType::Directory {
+            if child.range.len() <= self.share {
+                let before = self.push(name);
+                self.later.push(Later { path: self.path.clone(), range: child.range.clone() });
+                self.path.truncate(before);
+                return Ok(());
+            }
             return self.enter(parent, name, |walker, handle| walker.directory(handle, child.range.clone()));
         }
         let entry = &self.manifest.entries[child.range.start];
@@ -170,8 +234,8 @@ impl<'a> Walker<'a> {
 
     /// A name that is on disk and not tracked, or is not what is tracked.
     fn extra(&mut self, parent: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<(), Errno> {
-        let is_git = name.to_bytes() == b".git";
-        if is_git && self.path.is_empty() {
+        let is_git = name.to_bytes().eq_ignore_ascii_case(b".git");
+        if self.path.is_empty() && name.to_bytes() == b".git" {
             return Ok(());
         }
         let kind = match known(parent, name, kind)? {
@@ -247,4 +311,17 @@ fn known(parent: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<FileType
         }
         kind => Ok(kind),
     }
+}
+
+/// Whether the last name of a path is `.git`, in whatever case.
+pub(in crate::git) fn is_git_name(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.eq_ignore_ascii_case(b".git"))
+}
+
+/// Whether a path of a tree or an index may be one on disk: nothing that leads out of the slot or into its `.git`.
+pub(in crate::git) fn is_safe(path: &[u8]) -> bool {
+    let forbidden = |name: &[u8]| {
+        matches!(name, b"" | b"." | b"..") || name.eq_ignore_ascii_case(b".git") || name.contains(&0)
+    };
+    !path.split(|byte| *byte == b'/').any(forbidden)
 }

@@ -1,8 +1,7 @@
 //! The meaning of a file: from its positioned tree to the checked [`Workflow`], with every problem on the way. This
-//! part does the top level; `check_inputs`, `check_worktrees`, `check_graph`, `check_node` and `check_scope` do the rest. Cycles are
-//! not looked for here: `plan` finds them and names the path.
+//! part does the top level; `check_inputs`, `check_worktrees`, `check_graph`, `check_node` and `check_scope` do the
+//! rest. Cycles are not looked for here: `plan` finds them and names the path.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use super::expr::Template;
 use super::file::{self, Defaults};
 use super::file_values::{Jobs as JobsValue, Text};
 use super::keys::{self, Shape};
-use super::model::{Commits, Input, Into, Jobs, Node, Reference, ResultSpec, Setup, Source, Workflow};
+use super::model::{Input, Jobs, Node, Setup, Source, Workflow};
 use super::problem::{Problem, Severity, Span};
 use super::read::{self, Piece};
 use super::schema::Step;
@@ -53,7 +52,8 @@ pub(super) struct Check<'s> {
     pub broken_inputs: Vec<String>,
 }
 
-/// Checks a tree. Without a workflow, at least one of the problems is an error.
+/// Checks a tree. The workflow is there as far as it could be understood: with an error among the problems, it is good
+/// for finding further ones only. Without a workflow, there is an error.
 pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Problem>) {
     let mut check = Check {
         problems: Vec::new(),
@@ -61,8 +61,7 @@ pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Pr
         broken_inputs: Vec::new(),
     };
     let workflow = check.file(source, root);
-    let errors = check.problems.iter().any(|problem| problem.severity == Severity::Error);
-    (workflow.filter(|_| !errors), check.problems)
+    (workflow, check.problems)
 }
 
 impl<'s> Check<'s> {
@@ -135,7 +134,7 @@ impl<'s> Check<'s> {
         let shape: Option<&Shape> =
             keys::FILE.nested.iter().find(|(name, _)| *name == key).and_then(|(_, nest)| match nest {
                 keys::Nest::One(shape) => Some(&***shape),
-                keys::Nest::Each(_) | keys::Nest::Free { .. } => None,
+                keys::Nest::Each(_) => None,
             });
         read::piece(yaml, &[Step::Key(key)], key_span(root, key), shape, &mut self.problems)
     }
@@ -318,69 +317,6 @@ impl<'s> Check<'s> {
             Some(JobsValue::Count(count)) => Jobs::Count(usize::try_from(count).unwrap_or(usize::MAX)),
             Some(JobsValue::Auto) | None => Jobs::Auto,
         }
-    }
-
-    fn result(&mut self, root: &Yaml<'_>, world: &World<'_>) -> ResultSpec {
-        let piece = self.top::<file::ResultSpec>(root, "result");
-        let (file, yaml) = match &piece {
-            Some(piece) => (&piece.value, Some(&*piece.yaml)),
-            None => (&file::ResultSpec::default(), None),
-        };
-        let names = world.result("`result`");
-        let mut template = |key: &str, value: &Option<Text>, default: &str| {
-            let span = yaml.and_then(|yaml| yaml.get(key)).map(|yaml| yaml.span).unwrap_or_default();
-            let text = value.as_ref().map_or(default, |text| &text.0);
-            if value.is_some() && text.trim().is_empty() {
-                self.problems.push(
-                    Problem::error("spb::value::empty", span, format!("`{key}` is empty")).label("no text"),
-                );
-            }
-            self.expressions.template(text, span, || &names, &mut self.problems)
-        };
-        let branch = template("branch", &file.branch, "spb/${{ run.workflow }}/${{ run.id }}");
-        let message = template("message", &file.message, "spb: ${{ run.workflow }}");
-        let from = self.result_from(
-            file.from.as_deref().unwrap_or_default(),
-            yaml.and_then(|yaml| yaml.get("from")),
-            world,
-        );
-        if let Some(Some(constant)) = file.branch.is_some().then(|| branch.is_constant()) {
-            let span = yaml.and_then(|yaml| yaml.get("branch")).map(|yaml| yaml.span).unwrap_or_default();
-            self.problems.extend(check_names::branch(constant, span));
-        }
-        ResultSpec {
-            from,
-            branch,
-            message,
-            commits: match file.commits {
-                Some(file::Commits::Keep) => Commits::Keep,
-                Some(file::Commits::Squash) | None => Commits::Squash,
-            },
-            into: match file.into {
-                Some(file::IntoBranch::Current) => Into::Current,
-                Some(file::IntoBranch::None) | None => Into::None,
-            },
-        }
-    }
-
-    fn result_from(&mut self, names: &[Text], yaml: Option<&Yaml<'_>>, world: &World<'_>) -> Vec<Reference> {
-        let items = yaml.map_or(&[][..], Yaml::items);
-        let mut seen: HashMap<&str, Span> = HashMap::new();
-        let mut from = Vec::new();
-        for (Text(name), item) in names.iter().zip(items) {
-            if world.nodes.place(name).is_none() {
-                self.problems.push(check_names::unknown_node(
-                    "spb::result::unknown",
-                    name,
-                    item.span,
-                    world.nodes.nearest(name),
-                ));
-            } else if let Some(first) = seen.insert(name, item.span) {
-                self.problems.push(check_names::twice("node", name, item.span, first));
-            }
-            from.push(Reference { node: name.clone(), span: item.span });
-        }
-        from
     }
 
     /// Names of variables to copy from the caller's environment.

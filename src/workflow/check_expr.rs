@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::expr::types::Names;
 use super::expr::{Condition, Fault, NamePath, Template};
@@ -11,7 +12,7 @@ use super::problem::{Problem, Span};
 /// Compiled texts, and what they read.
 pub struct Expressions<'s> {
     source: &'s str,
-    templates: HashMap<String, Template>,
+    templates: HashMap<Arc<str>, Template>,
     conditions: HashMap<String, Condition>,
     used_inputs: HashSet<String>,
     /// Some expression reads `inputs` as a whole.
@@ -109,7 +110,7 @@ impl<'s> Expressions<'s> {
         match Template::compile(text) {
             Ok(template) => {
                 self.remember(template.references());
-                self.templates.insert(text.to_owned(), template.clone());
+                self.templates.insert(template.shared_source(), template.clone());
                 Some(template)
             }
             Err(faults) => {

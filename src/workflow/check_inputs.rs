@@ -154,6 +154,17 @@ impl Check<'_> {
 
     fn default(&mut self, name: &str, input: &Input, yaml: &Yaml<'_>) -> Option<serde_json::Value> {
         let found = yaml.get("default")?;
+        if found.text().is_some_and(|text| text.contains("${{")) {
+            self.problems.push(
+                Problem::warning(
+                    "spb::input::template",
+                    found.span,
+                    format!("the default of `{name}` is not evaluated"),
+                )
+                .label("a plain text")
+                .help("expressions may stand where the input is read"),
+            );
+        }
         let checked = typed(input, found).and_then(|value| input::rules(input, &value).map(|()| value));
         match checked {
             Ok(value) => Some(value),

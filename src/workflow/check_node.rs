@@ -9,38 +9,34 @@ use indexmap::IndexMap;
 use super::check::{Check, CheckedDefaults, Draft, Env, without_places};
 use super::check_graph::NodeLinks;
 use super::check_names;
+use super::check_outputs::no_cache;
 use super::check_scope::World;
 use super::expr::types::Names;
 use super::expr::{Condition, Template};
-use super::file_node::{self, OutputFormat as Format};
-use super::file_values::{AxisChoice, CacheChoice, Period, RetryReason, Run, Text};
-use super::model::{
-    Action, Axis, Cache, Node, Output, OutputFormat, OutputFrom, Reference, Retry, RetryOn, Workspace,
-};
+use super::file_node;
+use super::file_values::{CacheChoice, Period, RetryReason, Run, Text};
+use super::model::{Action, Effect, Node, Reference, Retry, RetryOn, Workspace};
 use super::problem::{Problem, Span};
 use super::yaml::{Yaml, shorten};
 
-/// Most instances that the lists of one matrix make.
-const MAX_INSTANCES: usize = 10_000;
-
 /// The place of one node: its tree, and the names it may read, made when the first expression asks.
-struct At<'d> {
-    draft: &'d Draft<'d, 'd>,
-    world: &'d World<'d>,
+pub(super) struct At<'d> {
+    pub draft: &'d Draft<'d, 'd>,
+    pub world: &'d World<'d>,
     needs: Vec<usize>,
     names: OnceCell<Names<'d>>,
 }
 
 impl<'d> At<'d> {
-    fn yaml(&self, key: &str) -> Option<&'d Yaml<'d>> {
+    pub fn yaml(&self, key: &str) -> Option<&'d Yaml<'d>> {
         self.draft.yaml.get(key)
     }
 
-    fn span(&self, key: &str) -> Span {
+    pub fn span(&self, key: &str) -> Span {
         self.yaml(key).map_or(self.draft.span, |yaml| yaml.span)
     }
 
-    fn names(&self) -> &Names<'d> {
+    pub fn names(&self) -> &Names<'d> {
         self.names.get_or_init(|| self.world.node(self.draft, &self.needs))
     }
 }
@@ -58,6 +54,7 @@ impl Check<'_> {
         let at = At { draft, world, needs, names: OnceCell::new() };
         let file = &draft.file;
         let workspace = self.workspace(&at, defaults);
+        let effect = self.effect(&at);
         Node {
             name: draft.name.clone(),
             span: draft.span,
@@ -67,8 +64,8 @@ impl Check<'_> {
             needs: references(links.needs),
             after: references(links.after),
             when: self.when(&at),
-            matrix: self.matrix(&at),
-            retry: self.retry(&at, defaults),
+            matrix: self.matrix(file.matrix.as_ref(), at.yaml("matrix"), world),
+            retry: if effect == Effect::External { no_retry() } else { self.retry(&at, defaults) },
             timeout: self.timeout(&at, defaults),
             allow_failure: file.allow_failure.unwrap_or(false),
             env: self.node_env(&at, defaults),
@@ -78,7 +75,8 @@ impl Check<'_> {
             writes: self.globs(&at, "writes", file.writes.as_deref()),
             outputs: self.outputs(&at),
             artifacts: self.globs(&at, "artifacts", file.artifacts.as_deref()).unwrap_or_default(),
-            cache: self.cache(&at, defaults, workspace),
+            cache: if effect == Effect::External { no_cache() } else { self.cache(&at, defaults, workspace) },
+            effect,
         }
     }
 
@@ -151,6 +149,17 @@ impl Check<'_> {
                     .help("for example `shell: [bash, -euo, pipefail, -c]`"),
             );
         }
+        for word in words.iter().filter(|word| word.0.contains("${{")) {
+            self.problems.push(
+                Problem::error(
+                    "spb::expr::not_here",
+                    at.span("shell"),
+                    format!("`${{{{ }}}}` is not evaluated in `shell`: {:?}", shorten(&word.0)),
+                )
+                .label("an expression")
+                .help("pass the value by `env`, or write `run` as an argument list"),
+            );
+        }
         words.iter().map(|word| word.0.clone()).collect()
     }
 
@@ -184,49 +193,43 @@ impl Check<'_> {
         }
     }
 
-    fn matrix(&mut self, at: &At<'_>) -> IndexMap<String, Axis> {
-        let (Some(matrix), Some(yaml)) = (&at.draft.file.matrix, at.yaml("matrix")) else {
-            return IndexMap::new();
-        };
-        if matrix.is_empty() {
-            self.problems.push(
-                Problem::error("spb::matrix::empty", yaml.span, "a matrix holds at least one list")
-                    .label("empty")
-                    .help("for example `matrix: { os: [linux, macos] }`"),
-            );
+    /// An external effect happens at most once: what would repeat it, or take an earlier result for it, is refused.
+    /// `defaults` say nothing of such nodes.
+    fn effect(&mut self, at: &At<'_>) -> Effect {
+        let file = &at.draft.file;
+        if file.effect != Some(file_node::Effect::External) {
+            return Effect::Local;
         }
-        let mut instances: usize = 1;
-        let mut axes = IndexMap::new();
-        for (entry, (name, axis)) in yaml.entries().iter().zip(matrix) {
-            self.name("a list of a matrix", name, entry.key_span);
-            let axis = match axis {
-                AxisChoice::Values(values) => {
-                    instances = instances.saturating_mul(values.len());
-                    self.axis(name, values, &entry.value)
-                }
-                AxisChoice::Expression(text) => {
-                    let names = at.world.inputs_and_env("a matrix");
-                    Axis::Expression(self.expressions.list(
-                        text,
-                        entry.value.span,
-                        &names,
-                        &mut self.problems,
-                    ))
-                }
-            };
-            axes.insert(name.clone(), axis);
+        let own_cache = !matches!(file.cache, None | Some(CacheChoice::Switch(false)));
+        let repeats = file.retry.as_ref().is_some_and(|retry| retry.max > 0 || retry.between.is_some());
+        for (key, used, why, help) in [
+            (
+                "retry",
+                repeats,
+                "would repeat it",
+                "let the script itself try again where it knows that nothing happened",
+            ),
+            (
+                "cache",
+                own_cache,
+                "would leave it out",
+                "put what can be cached into a node of its own, and need that one",
+            ),
+        ] {
+            if used {
+                self.problems.push(
+                    Problem::error(
+                        "spb::effect::conflict",
+                        at.span(key),
+                        format!("`{key}` does not go with `effect: external`: it happens once, whenever the node runs"),
+                    )
+                    .label(why)
+                    .also(at.span("effect"), "the effect")
+                    .help(format!("remove `{key}`; {help}")),
+                );
+            }
         }
-        if instances > MAX_INSTANCES {
-            self.problems.push(
-                Problem::error(
-                    "spb::matrix::large",
-                    yaml.span,
-                    format!("this matrix makes {instances} instances; {MAX_INSTANCES} is the limit"),
-                )
-                .label("too many combinations"),
-            );
-        }
-        axes
+        Effect::External
     }
 
     fn retry(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Retry {
@@ -353,85 +356,6 @@ impl Check<'_> {
         }
         Some(patterns.iter().map(|pattern| pattern.0.clone()).collect())
     }
-
-    fn outputs(&mut self, at: &At<'_>) -> IndexMap<String, Output> {
-        let (Some(outputs), Some(yaml)) = (&at.draft.file.outputs, at.yaml("outputs")) else {
-            return IndexMap::new();
-        };
-        let checked = yaml.entries().iter().zip(outputs);
-        checked.map(|(entry, (name, output))| (name.clone(), self.output(name, output, entry))).collect()
-    }
-
-    fn output(&mut self, name: &str, output: &file_node::Output, entry: &super::yaml::Entry<'_>) -> Output {
-        self.name("an output", name, entry.key_span);
-        let span = |key: &str| entry.value.get(key).map_or(entry.key_span, |yaml| yaml.span);
-        let stdout = output.stdout == Some(true);
-        let sources: Vec<&str> =
-            [("file", output.file.is_some()), ("out", output.out.is_some()), ("stdout", stdout)]
-                .into_iter()
-                .filter(|(_, used)| *used)
-                .map(|(key, _)| key)
-                .collect();
-        if let [first, second, ..] = sources.as_slice() {
-            self.problems.push(
-                Problem::error(
-                    "spb::output::sources",
-                    span(second),
-                    format!("the output `{}` has two sources", shorten(name)),
-                )
-                .label("second source")
-                .also(span(first), "first source")
-                .help("keep one of `file`, `out` and `stdout`"),
-            );
-        }
-        for (key, path) in [("file", &output.file), ("out", &output.out)] {
-            if let Some(Text(path)) = path {
-                self.problems.extend(check_names::relative_path(key, path, span(key)));
-            }
-        }
-        let from = match (&output.file, &output.out) {
-            (Some(Text(path)), _) => OutputFrom::File(path.clone()),
-            (None, Some(Text(path))) => OutputFrom::Out(path.clone()),
-            (None, None) if stdout => OutputFrom::Stdout,
-            (None, None) => OutputFrom::Line,
-        };
-        let format = match output.format {
-            Some(Format::Lines) => OutputFormat::Lines,
-            Some(Format::Json) => OutputFormat::Json,
-            Some(Format::Text) | None => OutputFormat::Text,
-        };
-        Output { from, format, span: entry.key_span }
-    }
-
-    fn cache(&mut self, at: &At<'_>, defaults: &CheckedDefaults, workspace: Workspace) -> Cache {
-        let own = at.draft.file.cache.as_ref();
-        let yaml = own.and_then(|_| at.yaml("cache"));
-        let settings = match own.or(defaults.file.cache.as_ref()) {
-            Some(CacheChoice::Settings(settings)) => settings.clone(),
-            Some(CacheChoice::Switch(false)) => return no_cache(),
-            Some(CacheChoice::Switch(true)) | None => file_node::Cache::default(),
-        };
-        if workspace == Workspace::Repo {
-            return no_cache();
-        }
-        let items = |key: &str| yaml.and_then(|yaml| yaml.get(key)).map_or(&[][..], Yaml::items);
-        let place =
-            |items: &[Yaml<'_>], index: usize| items.get(index).map_or(at.draft.span, |item| item.span);
-        for (index, Text(tool)) in settings.tools.iter().flatten().enumerate() {
-            self.script("tools", tool, place(items("tools"), index));
-        }
-        let mut extra = Vec::new();
-        for (index, Text(text)) in settings.extra.iter().flatten().enumerate() {
-            let span = place(items("extra"), index);
-            extra.push(self.expressions.template(text, span, || at.names(), &mut self.problems));
-        }
-        Cache {
-            enabled: true,
-            ttl: settings.ttl.map(|period| period.0),
-            tools: settings.tools.into_iter().flatten().map(|text| text.0).collect(),
-            extra,
-        }
-    }
 }
 
 fn references(links: &[(usize, Reference)]) -> Vec<Reference> {
@@ -447,10 +371,6 @@ fn reason(reason: &RetryReason) -> RetryOn {
 
 fn no_retry() -> Retry {
     Retry { max: 0, delay: Duration::ZERO, factor: 1.0, jitter: 0.0, on: Vec::new(), between: None }
-}
-
-fn no_cache() -> Cache {
-    Cache { enabled: false, ttl: None, tools: Vec::new(), extra: Vec::new() }
 }
 
 /// A variable named after the last word of an expression: `inputs.task` becomes `TASK`.

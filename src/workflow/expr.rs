@@ -76,9 +76,13 @@ pub struct NeedsStatus {
 
 /// A name that an expression reads, by its segments: `needs`, `build`, `outputs`, `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NamePath(pub Vec<String>);
+pub struct NamePath(Arc<[String]>);
 
 impl NamePath {
+    fn new(segments: Vec<String>) -> Self {
+        Self(segments.into())
+    }
+
     /// The first segment: `inputs`, `needs` ...
     pub fn root(&self) -> &str {
         &self.0[0]
@@ -267,6 +271,10 @@ impl Template {
     pub fn source(&self) -> &str {
         &self.source
     }
+
+    pub(super) fn shared_source(&self) -> Arc<str> {
+        self.source.clone()
+    }
 }
 
 impl Condition {
@@ -358,7 +366,7 @@ fn evaluate(expression: &Expression, scope: &Scope, needs: Option<NeedsStatus>) 
 }
 
 /// How a value reads inside a text.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -26,11 +26,6 @@ pub enum Nest {
     One(&'static LazyLock<Shape>),
     /// Under any name.
     Each(&'static LazyLock<Shape>),
-    /// Names are free, except those that a later version uses.
-    Free {
-        what: &'static str,
-        later: &'static [&'static str],
-    },
 }
 
 /// The field names that serde knows of a struct: the wire type stays the only list of them.
@@ -94,7 +89,6 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         "approve",
         "for_each",
         "loop",
-        "effect",
         "resources",
         "pools",
         "executor",
@@ -131,7 +125,6 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("retry", Nest::One(&RETRY)),
         ("cache", Nest::One(&CACHE)),
         ("outputs", Nest::Each(&OUTPUT)),
-        ("matrix", Nest::Free { what: "a matrix", later: &["include", "exclude"] }),
     ],
 });
 

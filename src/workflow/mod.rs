@@ -10,6 +10,8 @@ mod check_inputs;
 mod check_matrix;
 mod check_names;
 mod check_node;
+mod check_outputs;
+mod check_result;
 mod check_scope;
 mod check_worktrees;
 pub mod expr;

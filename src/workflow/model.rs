@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::expr::{Condition, Template};
 use super::problem::Span;
@@ -114,8 +114,8 @@ pub struct Node {
     pub needs: Vec<Reference>,
     pub after: Vec<Reference>,
     pub when: Condition,
-    /// Axes in file order; empty for a node without a matrix.
-    pub matrix: IndexMap<String, Axis>,
+    /// Empty for a node without one.
+    pub matrix: Matrix,
     pub retry: Retry,
     pub timeout: Option<Duration>,
     pub allow_failure: bool,
@@ -130,6 +130,7 @@ pub struct Node {
     pub outputs: IndexMap<String, Output>,
     pub artifacts: Vec<String>,
     pub cache: Cache,
+    pub effect: Effect,
 }
 
 /// A node named in `needs` or `after`.
@@ -145,6 +146,33 @@ pub enum Action {
     Script { script: String, shell: Vec<String> },
     /// `run` as a list: executed directly.
     Command { words: Vec<Template> },
+}
+
+/// The lists whose combinations are instances, and the exceptions.
+#[derive(Debug, Default)]
+pub struct Matrix {
+    /// In file order.
+    pub axes: IndexMap<String, Axis>,
+    /// Combinations with all the values of one of these are not run.
+    pub exclude: Vec<Map<String, Value>>,
+    /// Further values for the combinations they fit to, or combinations of their own.
+    pub include: Vec<Map<String, Value>>,
+}
+
+impl Matrix {
+    pub fn is_empty(&self) -> bool {
+        self.axes.is_empty() && self.include.is_empty()
+    }
+
+    /// What an instance reads as `matrix`: a name that its combination does not have is `null`.
+    pub fn values(&self, combination: &Map<String, Value>) -> Map<String, Value> {
+        let names = self.axes.keys().chain(self.include.iter().flat_map(Map::keys));
+        let mut values = combination.clone();
+        for name in names {
+            values.entry(name).or_insert(Value::Null);
+        }
+        values
+    }
 }
 
 #[derive(Debug)]
@@ -195,6 +223,15 @@ impl Workspace {
             Self::Scratch | Self::Repo => false,
         }
     }
+}
+
+/// What running a node does beyond its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it may be left out where its result is known, and repeated.
+    Local,
+    /// Something in the world: never cached, never repeated without a person's word.
+    External,
 }
 
 /// A named value that dependents may read.

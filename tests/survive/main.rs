@@ -10,6 +10,8 @@
 mod common;
 
 mod crash;
+mod disk;
+mod external;
 mod journal;
 mod signals;
 mod together;

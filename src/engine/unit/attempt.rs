@@ -10,7 +10,7 @@ use crate::engine::workspace::Place;
 use crate::event::{LiveEvent, LogPlace, Outcome, RunEvent};
 use crate::executor::{Ended, Finished, Stop, Task, local};
 use crate::store::recorder::{Notice, Objects};
-use crate::workflow::model::{OutputFrom, RetryOn};
+use crate::workflow::model::{Effect, OutputFrom, RetryOn};
 
 /// What all attempts together came to.
 pub struct Ran {
@@ -42,10 +42,14 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             Vec::new(),
             Objects::None,
         );
-        if matches!(ready.workspace.place, Place::Repo { .. }) {
+        if matches!(ready.workspace.place, Place::Repo { .. }) || job.node().effect == Effect::External {
             // It acts outside of anything that can be made anew: that it began, and on what, is on disk first.
             let recorder = job.shared.recorder.clone();
-            tokio::task::spawn_blocking(move || recorder.flush()).await.ok();
+            let is_durable = tokio::task::spawn_blocking(move || recorder.flush()).await.unwrap_or(false);
+            if !is_durable {
+                leave::give_back(&job, ready);
+                return plain(&job, Outcome::Failed, "that it starts could not be recorded".to_owned());
+            }
         }
         if !is_set_up {
             is_set_up = true;

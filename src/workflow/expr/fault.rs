@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Fault;
-use super::types::{Names, Record, STATUSES, Type, What};
+use super::types::{NEED_FIELDS, Names, Record, STATUSES, Type, What};
 use crate::workflow::suggest;
 
 /// Names of the language that no place of this version knows.
@@ -70,7 +70,6 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
             Fault::new("spb::expr::unknown_axis", range, format!("the matrix of this node has no `{name}`"))
         }
         What::Needs => return unknown_need(record, name, range, names),
-        What::Node => Fault::new("spb::expr::unknown_field", range, format!("a need has no `{name}`")),
         What::Outputs(node) => {
             Fault::new("spb::expr::unknown_output", range, format!("`{node}` has no output `{name}`"))
         }
@@ -99,17 +98,30 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
             "declare it in `{node}`: `outputs: {{ {name}: {{}} }}`; declared: {}",
             suggest::list(fields())
         ),
-        What::Matrix | What::Node | What::Run | What::Needs => format!("known: {}", suggest::list(fields())),
+        What::Matrix | What::Run | What::Needs => format!("known: {}", suggest::list(fields())),
     })
 }
 
-/// Fields that other tools have under another name.
+/// A field that no need has. Other tools have some of them under another name.
+pub fn unknown_need_field(name: &str, range: Range<usize>) -> Fault {
+    let fault =
+        Fault::new("spb::expr::unknown_field", range, format!("a need has no `{name}`")).label("unknown");
+    let near = match name {
+        "result" | "outcome" | "conclusion" => Some("status"),
+        "output" => Some("outputs"),
+        "changes" | "files" => Some("changed_files"),
+        "sha" => Some("commit"),
+        _ => suggest::nearest(name, NEED_FIELDS.into_iter()),
+    };
+    match near {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None => fault.help(format!("known: {}", suggest::list(NEED_FIELDS.into_iter()))),
+    }
+}
+
+/// Fields of `run` that other tools have under another name.
 fn renamed(what: &What, name: &str) -> Option<&'static str> {
     match (what, name) {
-        (What::Node, "result" | "outcome" | "conclusion") => Some("status"),
-        (What::Node, "output") => Some("outputs"),
-        (What::Node, "changes" | "files") => Some("changed_files"),
-        (What::Node, "sha") => Some("commit"),
         (What::Run, "name") => Some("workflow"),
         (What::Run, "ref") => Some("branch"),
         _ => None,
@@ -191,7 +203,9 @@ pub fn unknown_status(found: &str, range: Range<usize>) -> Fault {
 pub fn bad_index(base: &Type, index: &Type, range: Range<usize>) -> Fault {
     let message = match base {
         Type::List(_) => format!("a list is indexed by an integer, not by {index}"),
-        Type::Map(_) | Type::Record(_) => format!("a map is indexed by a text, not by {index}"),
+        Type::Map(_) | Type::Record(_) | Type::Need(_) => {
+            format!("a map is indexed by a text, not by {index}")
+        }
         _ => format!("{base} has no items"),
     };
     Fault::new("spb::expr::type", range, message).label("wrong index")

@@ -74,7 +74,9 @@ fn sign(name: &str) -> Option<&'static str> {
 fn operator(name: &str, sign: &str, args: &[Type], place: Range<usize>) -> Result<Type, Fault> {
     let known = match (name, args) {
         (operators::NEGATE, [kind @ (Type::Integer | Type::Number | Type::Any)]) => Some(kind.clone()),
-        (operators::IN, [_, Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Any]) => Some(Type::Bool),
+        (operators::IN, [_, Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Need(_) | Type::Any]) => {
+            Some(Type::Bool)
+        }
         (operators::ADD, [left, right]) => add(left, right),
         (
             operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE | operators::MODULO,
@@ -112,7 +114,7 @@ fn arithmetic(left: &Type, right: &Type) -> Option<Type> {
 fn ordered(left: &Type, right: &Type) -> bool {
     match (left, right) {
         (Type::Any, other) | (other, Type::Any) => {
-            !matches!(other, Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Null)
+            !matches!(other, Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Need(_) | Type::Null)
         }
         (Type::Integer | Type::Number, Type::Integer | Type::Number) => true,
         (Type::Bool, Type::Bool) => true,
@@ -161,7 +163,9 @@ fn method(name: &str, target: &Type, args: &[Type], place: Range<usize>) -> Resu
 
 /// `name(args)`.
 fn function(name: &str, args: &[Type], place: Range<usize>) -> Result<Type, Fault> {
-    let scalar = |kind: &Type| !matches!(kind, Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Null);
+    let scalar = |kind: &Type| {
+        !matches!(kind, Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Need(_) | Type::Null)
+    };
     let known = match (name, args) {
         ("size", [kind]) if sized(kind) => Some(Type::Integer),
         ("string", [kind]) if scalar(kind) => Some(Type::Text),
@@ -180,7 +184,16 @@ fn function(name: &str, args: &[Type], place: Range<usize>) -> Result<Type, Faul
 }
 
 fn sized(kind: &Type) -> bool {
-    matches!(kind, Type::Any | Type::Text | Type::Status | Type::List(_) | Type::Map(_) | Type::Record(_))
+    matches!(
+        kind,
+        Type::Any
+            | Type::Text
+            | Type::Status
+            | Type::List(_)
+            | Type::Map(_)
+            | Type::Record(_)
+            | Type::Need(_)
+    )
 }
 
 /// How a function is called.

@@ -23,7 +23,7 @@ pub fn infer(expression: &Expression, names: &Names<'_>, place: Use) -> (Type, V
     match &expression.form {
         Form::Path(path) => {
             let mut faults = Vec::new();
-            let kind = path_type(path, names, &mut faults);
+            let kind = path_type(path.segments(), names, &mut faults);
             (kind, faults)
         }
         Form::Cel(tree) => {
@@ -65,6 +65,8 @@ fn field(base: &Type, name: &str, range: Range<usize>, names: &Names<'_>) -> Res
         Type::Record(record) => {
             record.fields.get(name).cloned().ok_or_else(|| fault::unknown_field(record, name, range, names))
         }
+        Type::Need(outputs) if name == "outputs" => Ok((**outputs).clone()),
+        Type::Need(_) => Type::of_need(name).ok_or_else(|| fault::unknown_need_field(name, range)),
         other => Err(fault::no_fields(other, name, range)),
     }
 }
@@ -142,7 +144,7 @@ impl<'t> Walk<'t> {
     fn comprehension(&mut self, inner: &'t ComprehensionExpr) -> Type {
         let item = match self.infer(&inner.iter_range) {
             Type::List(item) => *item,
-            Type::Map(_) | Type::Record(_) => Type::Text,
+            Type::Map(_) | Type::Record(_) | Type::Need(_) => Type::Text,
             Type::Any => Type::Any,
             other => {
                 let range = self.span(&inner.iter_range);
@@ -245,13 +247,14 @@ impl<'t> Walk<'t> {
             (Type::Any, ..) => Type::Any,
             (Type::List(item), Type::Integer | Type::Any, _) => (**item).clone(),
             (Type::Map(item), Type::Text | Type::Status | Type::Any, _) => (**item).clone(),
-            (Type::Record(_), _, Expr::Literal(LiteralValue::String(name))) => {
+            (Type::Record(_) | Type::Need(_), _, Expr::Literal(LiteralValue::String(name))) => {
                 let place = self.tree.place(call.args[1].id);
                 self.keep(field(base, name.inner(), place, self.names))
             }
             (Type::Record(record), Type::Text | Type::Status | Type::Any, _) => {
                 record.fields.values().cloned().reduce(Type::join).unwrap_or(Type::Any)
             }
+            (Type::Need(_), Type::Text | Type::Status | Type::Any, _) => Type::Any,
             (base, index, _) => {
                 self.faults.push(fault::bad_index(base, index, range));
                 Type::Any

@@ -41,8 +41,6 @@ pub struct Prepared {
     pub text: String,
     /// Where backticks were put, in bytes of `text`, ascending.
     inserted: Vec<usize>,
-    /// The segments, when the whole expression is a path such as `needs.build.outputs.version`.
-    pub path: Option<Vec<String>>,
 }
 
 impl Prepared {
@@ -104,11 +102,7 @@ fn quoted_end(bytes: &[u8], start: usize) -> Option<usize> {
 /// An open quote, or more than [`MAX_TOKENS`].
 pub fn prepare(source: &str) -> Result<Prepared, LexError> {
     let bytes = source.as_bytes();
-    let mut out = Prepared {
-        text: String::with_capacity(source.len()),
-        inserted: Vec::new(),
-        path: whole_path(source),
-    };
+    let mut out = Prepared { text: String::with_capacity(source.len()), inserted: Vec::new() };
     let (mut at, mut tokens) = (0, 0);
     while at < bytes.len() {
         let byte = bytes[at];
@@ -165,8 +159,8 @@ fn fields(source: &str, mut at: usize, out: &mut Prepared, tokens: &mut usize) -
     at
 }
 
-/// The segments of a text that is nothing but a path.
-fn whole_path(source: &str) -> Option<Vec<String>> {
+/// The segments of a text that is nothing but a path, such as `needs.build.outputs.version`.
+pub fn whole_path(source: &str) -> Option<Vec<String>> {
     let mut segments = Vec::new();
     for (index, segment) in source.split('.').enumerate() {
         let bytes = segment.as_bytes();
@@ -246,9 +240,9 @@ mod tests {
 
     #[test]
     fn paths_are_recognised() {
-        assert_eq!(prepare("inputs.a").unwrap().path, Some(vec!["inputs".to_owned(), "a".to_owned()]));
+        assert_eq!(whole_path("inputs.a"), Some(vec!["inputs".to_owned(), "a".to_owned()]));
         for text in ["true", "1", "inputs.", "inputs.a + 1", "inputs.a[0]", "f()", ".a", ""] {
-            assert_eq!(prepare(text).unwrap().path, None, "{text}");
+            assert_eq!(whole_path(text), None, "{text}");
         }
     }
 

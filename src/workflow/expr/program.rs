@@ -31,7 +31,7 @@ pub struct Expression {
 #[derive(Debug)]
 pub enum Form {
     /// Nothing but a name: read without CEL.
-    Path(Vec<String>),
+    Path(NamePath),
     Cel(Box<Tree>),
 }
 
@@ -48,17 +48,18 @@ pub struct Tree {
 /// # Errors
 /// What is wrong with its grammar.
 pub fn compile(text: &str) -> Result<Expression, Fault> {
-    let prepared = lex::prepare(text)
-        .map_err(|error| Fault::new("spb::expr::syntax", error.range, error.message).label("here"))?;
-    if let Some(path) = &prepared.path {
-        let references = vec![NamePath(path.clone())];
+    if let Some(path) = lex::whole_path(text) {
+        let path = NamePath::new(path);
+        let references = vec![path.clone()];
         return Ok(Expression {
             text: text.to_owned(),
-            form: Form::Path(path.clone()),
+            form: Form::Path(path),
             references,
             uses_status: false,
         });
     }
+    let prepared = lex::prepare(text)
+        .map_err(|error| Fault::new("spb::expr::syntax", error.range, error.message).label("here"))?;
     let parser = Parser::new().enable_ident_escape_syntax(true);
     let (root, places) =
         parser.parse_with_source_info(&prepared.text).map_err(|errors| syntax(&errors, &prepared, text))?;
@@ -139,7 +140,7 @@ impl Seen {
         if path[0].starts_with('@') || locals.contains(&path[0]) {
             return;
         }
-        let path = NamePath(path.into_iter().map(str::to_owned).collect());
+        let path = NamePath::new(path.into_iter().map(str::to_owned).collect());
         if !self.references.contains(&path) {
             self.references.push(path);
         }

@@ -34,7 +34,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> =
 /// Why it has none, in words that follow "... has no value: ".
 pub fn evaluate(expression: &Expression, scope: &Scope, status: Option<NeedsStatus>) -> Result<Json, String> {
     match &expression.form {
-        Form::Path(path) => lookup(path, scope).cloned(),
+        Form::Path(path) => lookup(path.segments(), scope).cloned(),
         Form::Cel(tree) => run(tree, expression, scope, status),
     }
 }

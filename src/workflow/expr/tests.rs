@@ -202,14 +202,7 @@ fn names(nodes: &NodeIndex) -> Names<'_> {
         What::Outputs("build".to_owned()),
         [named("version", Type::Text), named("data", Type::Any)],
     );
-    let build = Type::record(
-        What::Node,
-        [
-            named("outputs", outputs),
-            named("status", Type::Status),
-            named("changed_files", Type::list(Type::Text)),
-        ],
-    );
+    let build = Type::Need(Arc::new(outputs));
     let inputs = Type::record(
         What::Inputs,
         [

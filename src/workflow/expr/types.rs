@@ -23,7 +23,12 @@ pub enum Type {
     Map(Box<Type>),
     /// Names that are known one by one.
     Record(Arc<Record>),
+    /// One need, with the record of its outputs; its other fields are those of every need.
+    Need(Arc<Type>),
 }
+
+/// Fields of `needs.<node>`.
+pub const NEED_FIELDS: [&str; 5] = ["outputs", "status", "duration", "changed_files", "commit"];
 
 /// Values of `needs.<node>.status`, as `event::Outcome` words them.
 pub const STATUSES: [&str; 6] = ["succeeded", "cached", "failed", "timed_out", "skipped", "cancelled"];
@@ -41,8 +46,6 @@ pub enum What {
     Env,
     Matrix,
     Needs,
-    /// One need.
-    Node,
     /// The outputs of this node.
     Outputs(String),
     Run,
@@ -83,6 +86,21 @@ impl Type {
         }
     }
 
+    pub fn is_map(&self) -> bool {
+        matches!(self, Self::Map(_) | Self::Record(_) | Self::Need(_))
+    }
+
+    /// A field of `needs.<node>` other than `outputs`.
+    pub fn of_need(name: &str) -> Option<Self> {
+        Some(match name {
+            "status" => Self::Status,
+            "duration" => Self::Number,
+            "changed_files" => Self::list(Self::Text),
+            "commit" => Self::Text,
+            _ => return None,
+        })
+    }
+
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text | Self::Status)
     }
@@ -93,7 +111,7 @@ impl Type {
             (Self::Any | Self::Null, _) | (_, Self::Any | Self::Null) => true,
             (Self::Integer | Self::Number, Self::Integer | Self::Number) => true,
             (Self::List(a), Self::List(b)) => a.comparable(b),
-            (Self::Map(_) | Self::Record(_), Self::Map(_) | Self::Record(_)) => true,
+            (a, b) if a.is_map() && b.is_map() => true,
             (a, b) if a.is_text() && b.is_text() => true,
             (a, b) => a == b,
         }
@@ -110,7 +128,7 @@ impl fmt::Display for Type {
             Self::Number => "a number",
             Self::Text | Self::Status => "a text",
             Self::List(_) => "a list",
-            Self::Map(_) | Self::Record(_) => "a map",
+            Self::Map(_) | Self::Record(_) | Self::Need(_) => "a map",
         })
     }
 }
