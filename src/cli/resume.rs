@@ -92,7 +92,10 @@ fn newest_unfinished(store: &Store) -> Result<RunId, Failure> {
 }
 
 /// The request that the run was started with, from what the store kept of it.
-fn request(store: &Store, view: RunView, answers: Answers) -> Result<Request, Failure> {
+///
+/// # Errors
+/// When what the store kept is gone, damaged or no longer accepted.
+pub fn request(store: &Store, view: RunView, answers: Answers) -> Result<Request, Failure> {
     let started = &view.started;
     let copy = store.workflow_copy(&started.source);
     let bytes = std::fs::read(&copy).map_err(|error| {

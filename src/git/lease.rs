@@ -146,7 +146,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Notes what is put into the slot for this lease only. Should it end in a crash, the next one removes these files.
+    /// Notes what is put into the slot for this lease only: these files are removed with it, after a crash by the next one.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -200,7 +200,7 @@ impl Lease {
             known.manifest.stamp = written.modified;
             self.pool.remember(&self.slot, written, known);
         }
-        self.slot.set_lent(&[])?;
+        self.slot.remove_lent()?;
         self.slot.mark_dirty(None)
     }
 

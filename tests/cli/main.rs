@@ -5,4 +5,5 @@
 mod bench;
 mod branches;
 mod fixture;
+mod nodes;
 mod reading;
