@@ -11,6 +11,7 @@ pub mod completions;
 pub mod doctor;
 pub mod env;
 pub mod exit;
+pub mod explain;
 pub mod init;
 pub mod load;
 pub mod logs;
@@ -99,6 +100,7 @@ pub enum Verb {
     Worktrees(worktrees::Args),
     Cache(cache::Args),
     Why(why::Args),
+    Explain(explain::Args),
     Init(init::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -176,6 +178,7 @@ impl Verb {
             Self::Worktrees(args) => worktrees::run(args, context),
             Self::Cache(args) => cache::run(args, context),
             Self::Why(args) => why::run(args, context),
+            Self::Explain(args) => explain::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod branches;
+mod explain;
 mod fixture;
 mod reading;
