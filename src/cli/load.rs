@@ -14,7 +14,7 @@ use super::{Context, Exit, Failure, out};
 use crate::engine::setup::{Request, Settings, selection};
 use crate::event::Options;
 use crate::git::{Repo, RepoPath};
-use crate::plan::{Plan, PlanError, cycle};
+use crate::plan::{Plan, PlanError, Selection, cycle};
 use crate::store::recorder::Notice;
 use crate::workflow::expr::Scope;
 use crate::workflow::input::{self, Given};
@@ -107,6 +107,16 @@ pub fn requests(
         });
     }
     Ok(requests)
+}
+
+/// One file with its inputs, without a repository.
+///
+/// # Errors
+/// Everything that is wrong with file and inputs.
+pub fn plan(file: &Path, inputs: &Inputs) -> Result<Plan, Failure> {
+    let workflow = workflow(file)?;
+    let inputs = resolved(&workflow, given(inputs)?)?;
+    Plan::new(Arc::new(workflow), inputs, &Selection::default()).map_err(plan_failure)
 }
 
 /// What the command line chose, as a run keeps it.

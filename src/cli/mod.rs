@@ -13,6 +13,7 @@ pub mod diff;
 pub mod doctor;
 pub mod env;
 pub mod exit;
+pub mod explain;
 pub mod init;
 pub mod load;
 pub mod logs;
@@ -107,6 +108,7 @@ pub enum Verb {
     Worktrees(worktrees::Args),
     Cache(cache::Args),
     Why(why::Args),
+    Explain(explain::Args),
     Init(init::Args),
     Doctor(doctor::Args),
     Bench(bench::Args),
@@ -188,6 +190,7 @@ impl Verb {
             Self::Worktrees(args) => worktrees::run(args, context),
             Self::Cache(args) => cache::run(args, context),
             Self::Why(args) => why::run(args, context),
+            Self::Explain(args) => explain::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Bench(args) => bench::run(args, context),

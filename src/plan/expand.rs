@@ -79,7 +79,7 @@ fn axes(node: &Node, scope: &Scope) -> Result<Vec<(String, Vec<Value>)>, PlanErr
 }
 
 /// The workflow's `env`, as far as it can be known: what fails here fails again, and is told, when the run is set up.
-fn env(workflow: &Workflow, scope: &Scope) -> Value {
+pub(super) fn env(workflow: &Workflow, scope: &Scope) -> Value {
     let values = workflow.env.iter().filter_map(|(name, template)| {
         template.render(scope).ok().map(|value| (name.clone(), Value::String(value)))
     });

@@ -3,6 +3,7 @@
 
 pub mod cycle;
 pub mod expand;
+pub mod explain;
 pub mod fingerprint;
 
 use std::collections::HashMap;
@@ -129,6 +130,14 @@ impl Plan {
 
     pub fn node(&self, instance: usize) -> &Node {
         &self.workflow.nodes[self.instances[instance].node]
+    }
+
+    /// The instances that a name means: one, or all of a node.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn named(&self, name: &str) -> Result<Vec<usize>, PlanError> {
+        named_instances(&self.workflow, &self.instances, name)
     }
 
     pub fn find(&self, id: &str) -> Option<usize> {

@@ -275,6 +275,11 @@ impl SourceCode for Lines<'_> {
     }
 }
 
+/// A value as YAML, as a file would spell it.
+pub fn as_yaml(value: &serde_json::Value) -> String {
+    serde_yaml::to_string(value).expect("every JSON value is YAML")
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;

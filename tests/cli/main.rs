@@ -4,6 +4,7 @@
 
 mod bench;
 mod branches;
+mod explain;
 mod fixture;
 mod nodes;
 mod reading;
