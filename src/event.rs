@@ -34,6 +34,12 @@ pub enum RunEvent {
         engine: Engine,
         /// Nodes that are finished and stay so.
         finished: usize,
+        /// External effects of unknown outcome that a person said are done.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        assumed: Vec<NodeFinished>,
+        /// Those that a person said are to happen again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        again: Vec<String>,
     },
     /// The node is about to run. Its process is noted apart, in `store::processes`, the moment it exists.
     NodeStarted {
@@ -96,6 +102,9 @@ pub struct NodeSummary {
     pub stage: String,
     /// Instances named in `needs` and `after`.
     pub needs: Vec<String>,
+    /// Its effect cannot be undone nor repeated at will.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
 }
 
 /// What the command line chose for a run: a resume keeps it.

@@ -1,6 +1,7 @@
 //! `spb`: declarative workflows over git repositories. The layers, from the face down to the words, are listed in
 //! `tests/tidy.rs`, which also checks them.
 
+pub mod bench;
 pub mod cli;
 pub mod digest;
 pub mod disk;

@@ -5,7 +5,7 @@
 //! order, so the same inputs in the same order always give the same commands.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 /// Position of a node in the [`Graph`].
 pub type NodeId = usize;
@@ -19,8 +19,8 @@ pub struct Vertex {
     pub after: Vec<NodeId>,
     /// Its own condition decides, even when a need did not succeed.
     pub decides_itself: bool,
-    /// Nodes with the same number never run at the same time.
-    pub exclusive: Option<u32>,
+    /// Of nodes with the same number only so many run at the same time as `Graph::room` says.
+    pub group: Option<u32>,
     /// Expected duration in milliseconds, or 1 for all when nothing is known: then the priority is the depth.
     pub weight: u64,
     /// Which run it belongs to: a failure with fail-fast ends only its own run.
@@ -33,6 +33,8 @@ pub struct Vertex {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub vertices: Vec<Vertex>,
+    /// How many nodes of a group run at the same time; one where it says nothing.
+    pub room: HashMap<u32, usize>,
     /// By run: stop starting nodes of a run after its first failure.
     pub fail_fast: Vec<bool>,
 }
@@ -84,8 +86,9 @@ pub struct Scheduler {
     remaining: Vec<u64>,
     states: Vec<State>,
     ready: BinaryHeap<(u64, Reverse<NodeId>)>,
-    /// Ready nodes whose exclusive number is taken, by that number.
+    /// Ready nodes whose group is full, by its number.
     held: Vec<(u32, NodeId)>,
+    /// The group of each running node that has one.
     taken: Vec<u32>,
     running: usize,
     open: usize,
@@ -174,7 +177,7 @@ impl Scheduler {
             State::Ended(_) => return,
             State::Running => {
                 self.running -= 1;
-                if let Some(number) = self.graph.vertices[node].exclusive {
+                if let Some(number) = self.graph.vertices[node].group {
                     self.release(number);
                 }
             }
@@ -253,8 +256,9 @@ impl Scheduler {
             if self.states[node] != State::Ready {
                 continue;
             }
-            if let Some(number) = self.graph.vertices[node].exclusive {
-                if self.taken.contains(&number) {
+            if let Some(number) = self.graph.vertices[node].group {
+                let taken = self.taken.iter().filter(|&&taken| taken == number).count();
+                if taken >= self.graph.room.get(&number).copied().unwrap_or(1) {
                     self.held.push((number, node));
                     continue;
                 }
@@ -267,7 +271,9 @@ impl Scheduler {
     }
 
     fn release(&mut self, number: u32) {
-        self.taken.retain(|&taken| taken != number);
+        if let Some(position) = self.taken.iter().position(|&taken| taken == number) {
+            self.taken.swap_remove(position);
+        }
         let (back, keep): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|&(held, _)| held == number);
         self.held = keep;
         for (_, node) in back {
@@ -287,7 +293,7 @@ mod tests {
             .iter()
             .map(|needs| Vertex { needs: needs.to_vec(), weight: 1, ..Vertex::default() })
             .collect();
-        Graph { vertices, fail_fast: vec![false] }
+        Graph { vertices, fail_fast: vec![false], ..Graph::default() }
     }
 
     fn scheduler(graph: Graph, jobs: usize) -> Scheduler {
@@ -337,11 +343,25 @@ mod tests {
     #[test]
     fn exclusive_nodes_run_one_at_a_time_and_let_others_pass() {
         let mut graph = graph(&[&[], &[], &[]]);
-        graph.vertices[0].exclusive = Some(7);
-        graph.vertices[1].exclusive = Some(7);
+        graph.vertices[0].group = Some(7);
+        graph.vertices[1].group = Some(7);
         let mut scheduler = scheduler(graph, 3);
         assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0), Command::Start(2)]);
         assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(1)]);
+    }
+
+    #[test]
+    fn a_group_with_more_room_runs_so_many_at_a_time() {
+        let mut graph = graph(&[&[], &[], &[], &[]]);
+        graph.room.insert(7, 2);
+        for node in 0..3 {
+            graph.vertices[node].group = Some(7);
+        }
+        let mut scheduler = scheduler(graph, 4);
+        let first = [Command::Start(0), Command::Start(1), Command::Start(3)];
+        assert_eq!(scheduler.handle(Input::Begin), first);
+        assert_eq!(scheduler.handle(Input::Ended(3, End::Succeeded)), []);
+        assert_eq!(scheduler.handle(Input::Ended(1, End::Failed)), [Command::Start(2)]);
     }
 
     #[test]
@@ -381,7 +401,7 @@ mod tests {
                 ..Vertex::default()
             })
             .collect();
-        let mut scheduler = scheduler(Graph { vertices, fail_fast: vec![false] }, 4);
+        let mut scheduler = scheduler(Graph { vertices, fail_fast: vec![false], ..Graph::default() }, 4);
         scheduler.handle(Input::Begin);
         let commands = scheduler.handle(Input::Ended(0, End::Failed));
         assert_eq!(commands.len(), count - 1);
@@ -417,13 +437,13 @@ mod tests {
                     let mut needs: Vec<_> = needs.iter().copied().filter(|&need| need < node).collect();
                     needs.sort_unstable();
                     needs.dedup();
-                    Vertex { needs, weight: u64::from(ends[node]), exclusive: choices[node].then_some(1), ..Vertex::default() }
+                    Vertex { needs, weight: u64::from(ends[node]), group: choices[node].then_some(1), ..Vertex::default() }
                 })
                 .collect();
             let count = vertices.len();
             let order: Vec<_> = (0..count).collect();
             let mut scheduler =
-                Scheduler::new(Graph { vertices: vertices.clone(), fail_fast: vec![false] }, &order, jobs);
+                Scheduler::new(Graph { vertices: vertices.clone(), fail_fast: vec![false], ..Graph::default() }, &order, jobs);
             let mut ended: Vec<Option<End>> = vec![None; count];
             let mut running: Vec<NodeId> = Vec::new();
             let mut queue = scheduler.handle(Input::Begin);

@@ -273,6 +273,35 @@ fn what_the_node_tracks_itself_counts() {
 }
 
 #[test]
+fn an_index_of_another_form_is_read_too() {
+    let test = TestRepo::with(&[("a", "a"), (".gitignore", "*.o\n"), ("d/b", "b")]);
+    let pool = test.pool();
+    for form in ["--split-index", "--index-version=4", "--untracked-cache"] {
+        let left = run(&test, &pool, test.head(), |slot| {
+            write(&slot.join("forced.o"), b"x");
+            git(slot, &["add", "-f", "forced.o"]);
+            git(slot, &["update-index", form]);
+        });
+        assert_eq!(left, ".gitignore\na\nd/b\nforced.o\n", "{form}");
+        lease_is_fresh(&test, &pool, test.head()).finish().unwrap();
+    }
+}
+
+#[test]
+fn a_pool_that_does_not_exist_is_listed_as_empty_and_not_made() {
+    let test = TestRepo::with(FILES);
+    let link = test.temporary().join("link");
+    symlink(test.temporary(), &link).unwrap();
+    let pool = Pool::open(&test.repo_path(), link.join("./deep/pool")).unwrap();
+    assert_eq!(pool.directory(), test.temporary().join("deep/pool"));
+    assert_eq!(pool.list().unwrap(), []);
+    assert_eq!(pool.remove(Which::All).unwrap(), []);
+    assert!(!test.temporary().join("deep").exists() && !test.path.join(".git/spb").exists());
+    lease(&pool, "node", test.head()).finish().unwrap();
+    assert_eq!(pool.list().unwrap().len(), 1);
+}
+
+#[test]
 fn a_node_may_commit_branch_and_leave_a_merge_half_done() {
     both(FILES, |test| {
         test.git(&["branch", "topic"]);
@@ -297,6 +326,7 @@ fn a_node_may_commit_branch_and_leave_a_merge_half_done() {
         assert!(git(&slot, &["status", "--porcelain"]).contains("UU a"), "the merge is no conflict");
         first.capture().unwrap();
         first.finish().unwrap();
+        assert_eq!(test.repo().checked_out_at("topic").unwrap(), None, "the branch is not free");
         let next = lease_is_fresh(test, &pool, test.head());
         assert_eq!(test.git(&["rev-parse", "topic"]), topic, "the lease moved a branch");
         assert!(!git(next.path(), &["status"]).contains("merging"));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use spb::workflow::expr::StatusUse;
-use spb::workflow::model::{Action, Commits, Into as IntoBranch, Jobs, OutputFrom, Workspace};
+use spb::workflow::model::{Action, Commits, Ignored, Into as IntoBranch, Jobs, OutputFrom, Workspace};
 use spb::workflow::problem::Severity;
 use spb::workflow::{Loaded, ReadError, load, load_with, read, schema, show};
 
@@ -289,7 +289,10 @@ fn good(name: &str) -> spb::workflow::model::Workflow {
 fn every_key_arrives_in_the_model() {
     let workflow = good("every-key.yaml");
     let node = &workflow.nodes["b"];
-    assert_eq!((workflow.name.as_str(), workflow.base.source()), ("every-key", "${{ inputs.choice }}"));
+    assert_eq!(
+        (workflow.name.as_str(), workflow.worktrees.base.source()),
+        ("every-key", "${{ inputs.choice }}")
+    );
     assert_eq!(
         (&*workflow.stages, workflow.jobs),
         (&["first".to_owned(), "second".to_owned()][..], Jobs::Count(4))
@@ -316,7 +319,15 @@ fn every_key_arrives_in_the_model() {
     assert_eq!((node.working_directory.source(), node.workspace), ("sub/dir", Workspace::Worktree));
     assert_eq!(
         (node.reads.as_ref().unwrap().len(), node.writes.as_deref(), node.artifacts.len()),
-        (2, Some(&["out/**".to_owned()][..]), 1)
+        // Its own two, and those of the setup.
+        (4, Some(&["out/**".to_owned()][..]), 1)
+    );
+    let worktrees = &workflow.worktrees;
+    assert_eq!((worktrees.max, worktrees.copy.len()), (Some(3), 2));
+    assert_eq!(worktrees.ignored, Ignored::KeepOnly(vec!["target/".to_owned(), "**/*.cache".to_owned()]));
+    assert_eq!(
+        worktrees.setup.as_ref().map(|setup| (&*setup.script, setup.reads.len())),
+        Some(("./setup.sh", 2))
     );
     assert_eq!(
         (node.cache.ttl, node.cache.extra[0].source()),

@@ -184,11 +184,7 @@ fn diff(args: &DiffArgs, context: &Context) -> Result<(), Failure> {
 
 fn patch(repo: &Repo, old: TreeId, new: TreeId) -> Result<(), Failure> {
     let colour = if out::has_colours() { Colour::Always } else { Colour::Never };
-    let patch = repo.diff_text(old, new, colour)?;
-    if out::stdout_is_terminal() {
-        return out::print(&text::block(&String::from_utf8_lossy(&patch)));
-    }
-    out::print_raw(&patch)
+    out::patch(&repo.diff_text(old, new, colour)?)
 }
 
 /// The commit of a stage's checkpoint.

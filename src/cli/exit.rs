@@ -7,6 +7,7 @@ use crate::disk::DiskError;
 use crate::engine::EngineError;
 use crate::event::RunOutcome;
 use crate::git::GitError;
+use crate::report::next;
 use crate::store::StoreError;
 use crate::store::runs::FindError;
 
@@ -117,6 +118,16 @@ impl From<EngineError> for Failure {
             EngineError::Expression(error) => Self::invalid(error.to_string()),
             EngineError::Branch(_) => Self::invalid(error.to_string())
                 .with_help("see `git help check-ref-format`; inputs in it may need a `pattern`"),
+            EngineError::Unknown { ref run, ref nodes, .. } => {
+                let all = |answer| next::assume(run, nodes.iter().map(String::as_str), answer);
+                let help = format!(
+                    "find out what happened, then `{}`, which takes it for done, or `{}`, which runs it again",
+                    all("done"),
+                    all("again")
+                );
+                Self::environment(error.to_string()).with_help(help)
+            }
+            EngineError::NotAsked { .. } => Self::invalid(error.to_string()),
             EngineError::Busy(..) | EngineError::Runtime(_) => Self::environment(error.to_string()),
         }
     }

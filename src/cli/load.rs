@@ -103,6 +103,7 @@ pub fn requests(
             base_revision: revision,
             options: options.clone(),
             resume: None,
+            answers: IndexMap::new(),
         });
     }
     Ok(requests)
@@ -232,7 +233,11 @@ fn base_of(workflow: &Workflow, inputs: &IndexMap<String, serde_json::Value>) ->
     let mut scope = Scope::default();
     let inputs = inputs.clone().into_iter().collect();
     scope.names.insert("inputs".to_owned(), serde_json::Value::Object(inputs));
-    workflow.base.render(&scope).map_err(|error| Failure::invalid(format!("worktrees.base: {error}")))
+    workflow
+        .worktrees
+        .base
+        .render(&scope)
+        .map_err(|error| Failure::invalid(format!("worktrees.base: {error}")))
 }
 
 /// Whether any of the problems is an error, or a warning where warnings count.

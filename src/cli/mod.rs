@@ -3,11 +3,13 @@
 //! `env` is the only reader of the environment, `exit` names the codes, `out` prints.
 
 pub mod apply;
+pub mod bench;
 mod branch;
 pub mod cache;
 pub mod cancel;
 pub mod checkpoint;
 pub mod completions;
+pub mod diff;
 pub mod doctor;
 pub mod env;
 pub mod exit;
@@ -15,12 +17,15 @@ pub mod init;
 pub mod load;
 pub mod logs;
 mod main;
+pub mod merge;
+mod node;
 pub mod operations;
 pub mod out;
 pub mod plan;
 pub mod resume;
 pub mod runs;
 pub mod schema;
+pub mod shell;
 pub mod status;
 pub mod validate;
 pub mod why;
@@ -93,6 +98,9 @@ pub enum Verb {
     Status(status::Args),
     Logs(logs::Args),
     Cancel(cancel::Args),
+    Diff(diff::Args),
+    Shell(shell::Args),
+    Merge(merge::Args),
     Checkpoint(checkpoint::Args),
     Undo(operations::UndoArgs),
     Redo(operations::RedoArgs),
@@ -101,6 +109,7 @@ pub enum Verb {
     Why(why::Args),
     Init(init::Args),
     Doctor(doctor::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -170,6 +179,9 @@ impl Verb {
             Self::Status(args) => status::run(args, context),
             Self::Logs(args) => logs::run(args, context),
             Self::Cancel(args) => cancel::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
+            Self::Shell(args) => shell::run(args, context),
+            Self::Merge(args) => merge::run(args, context),
             Self::Checkpoint(args) => checkpoint::run(args, context),
             Self::Undo(args) => operations::undo(args, context),
             Self::Redo(args) => operations::redo(args, context),
@@ -178,6 +190,7 @@ impl Verb {
             Self::Why(args) => why::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }
     }

@@ -124,7 +124,12 @@ fn move_branch(repo: &Repo, operation: &Operation, direction: Direction) -> Resu
         Direction::Again => (before, after, "redo"),
     };
     let reference = &operation.reference;
-    if repo.read_ref(reference)? != from {
+    let now = repo.read_ref(reference)?;
+    if now == to {
+        // Its user moved it already, as we said where it was checked out.
+        return Ok(());
+    }
+    if now != from {
         return Err(branch::moved(repo, reference, from));
     }
     branch::refuse_checked_out(repo, reference, to)?;

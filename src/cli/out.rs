@@ -31,6 +31,17 @@ pub fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(write_failure)
 }
 
+/// Prints what `git diff` gave: as it is, but for a terminal, which control characters in it must not reach.
+///
+/// # Errors
+/// As [`print`].
+pub fn patch(patch: &[u8]) -> Result<(), Failure> {
+    if stdout_is_terminal() {
+        return print(&text::block(&String::from_utf8_lossy(patch)));
+    }
+    print_raw(patch)
+}
+
 /// Prints a value as indented JSON.
 ///
 /// # Errors
@@ -145,7 +156,7 @@ pub fn node_state(word: &str) -> String {
         "running" => style::cyan,
         "succeeded" | "cached" => style::green,
         "failed" | "timed_out" => style::red,
-        "interrupted" | "cancelled" => style::yellow,
+        "interrupted" | "cancelled" | "unknown" => style::yellow,
         _ => style::dim,
     };
     paint(&word.replace('_', " "))

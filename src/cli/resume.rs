@@ -7,6 +7,7 @@ use super::apply::{Jobs, Show, carry_out};
 use super::{Context, Exit, Failure, load, out};
 use crate::digest::Digest;
 use crate::engine::setup::{self, Request};
+use crate::engine::unknown::{Answer, Answers};
 use crate::name::RunId;
 use crate::plan::{Plan, cycle};
 use crate::store::Store;
@@ -22,11 +23,16 @@ use crate::workflow;
 Examples:
   spb resume                    the newest run
   spb resume k3f9               the run whose id holds `k3f9`
-  spb resume --jobs 2           with fewer nodes at the same time")]
+  spb resume --jobs 2           with fewer nodes at the same time
+  spb resume k3f9 --assume deploy=done     `deploy` was cut off, and has done its work all the same")]
 pub struct Args {
     /// The run: its id or a part of it, or `latest`
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
+    /// Say what became of a node with an external effect whose outcome is unknown: `done` takes it for succeeded, without
+    /// outputs; `again` runs it again. May be repeated
+    #[arg(long, value_name = "NODE=done|again", value_parser = assumption)]
+    pub assume: Vec<(String, Answer)>,
     /// How many nodes run at the same time at most: a number, or `auto` [default: as the run was started]
     #[arg(short, long, value_name = "N|auto")]
     pub jobs: Option<Jobs>,
@@ -61,9 +67,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         RunState::Interrupted | RunState::Failed | RunState::Cancelled => {}
     }
     let started_with = view.started.jobs;
-    let request = request(&store, view)?;
+    let request = request(&store, view, args.assume.iter().cloned().collect())?;
     let jobs = args.jobs.or_else(|| NonZeroUsize::new(started_with).map(Jobs::Number));
     carry_out(context, repository, vec![request], jobs, &args.show, args.quiet)
+}
+
+/// `NODE=done` or `NODE=again`.
+fn assumption(text: &str) -> Result<(String, Answer), String> {
+    match text.rsplit_once('=') {
+        Some((node, "done")) if !node.is_empty() => Ok((node.to_owned(), Answer::Done)),
+        Some((node, "again")) if !node.is_empty() => Ok((node.to_owned(), Answer::Again)),
+        _ => Err("an answer is `NODE=done` or `NODE=again`".to_owned()),
+    }
 }
 
 fn newest_unfinished(store: &Store) -> Result<RunId, Failure> {
@@ -77,7 +92,10 @@ fn newest_unfinished(store: &Store) -> Result<RunId, Failure> {
 }
 
 /// The request that the run was started with, from what the store kept of it.
-fn request(store: &Store, view: RunView) -> Result<Request, Failure> {
+///
+/// # Errors
+/// When what the store kept is gone, damaged or no longer accepted.
+pub fn request(store: &Store, view: RunView, answers: Answers) -> Result<Request, Failure> {
     let started = &view.started;
     let copy = store.workflow_copy(&started.source);
     let bytes = std::fs::read(&copy).map_err(|error| {
@@ -109,6 +127,7 @@ fn request(store: &Store, view: RunView) -> Result<Request, Failure> {
         base_revision: started.base_revision.clone(),
         options: started.options.clone(),
         resume: Some(view),
+        answers,
     })
 }
 

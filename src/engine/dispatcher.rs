@@ -31,7 +31,6 @@ use crate::store::cache::Cache;
 use crate::store::index;
 use crate::store::recorder::{Index, Objects, RecorderThread};
 use crate::store::runs::RunView;
-use crate::workflow::model::Workspace;
 
 /// Several runs on their way, with everything they need.
 pub struct Dispatcher {
@@ -307,7 +306,9 @@ impl Dispatcher {
         if !lookup::is_whole(&entry.result, &self.shared, &self.repo) {
             return None;
         }
-        Some(lookup::cached(&planned.id, *entry, heads.to_vec(), (key, None)))
+        let known = (&self.repo, self.cache.as_ref());
+        let heads = base::passed_on_as_known(run.plan.node(instance), known, run.base, heads)?;
+        Some(lookup::cached(&planned.id, *entry, heads, (key, None)))
     }
 
     /// The reason to run that is known without looking at files.
@@ -322,10 +323,7 @@ impl Dispatcher {
             return "--fresh".to_owned();
         }
         match keyed {
-            Keyed::Never if run.plan.node(instance).workspace == Workspace::Repo => {
-                "it works in the checkout, which no key covers".to_owned()
-            }
-            Keyed::Never => "its `cache` is false".to_owned(),
+            Keyed::Never => lookup::why_never(run.plan.node(instance)).to_owned(),
             Keyed::Quick(_) => "never run before".to_owned(),
             Keyed::Fileless(_) => self.cache.as_ref().map_or_else(
                 || "never run before".to_owned(),

@@ -7,7 +7,7 @@ use super::{Ended, RunContext, Shared, base};
 use crate::digest::Hasher;
 use crate::event::{Outcome, RunFinished, RunOutcome};
 use crate::git::GitError;
-use crate::git::merge::Merged;
+use crate::git::merge::{Favor, Merged};
 use crate::git::{CommitId, Expect, Repo, Stamp};
 use crate::plan::Role;
 use crate::store::cache::Cache;
@@ -101,7 +101,7 @@ pub fn checkpoint(
 
 fn merge(shared: &Shared, repo: &Repo, run: &RunContext, heads: &[String]) -> Result<Merged, GitError> {
     let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
-    base::merged(repo, cache.as_ref(), &shared.recorder, run.base, &base::commits(heads))
+    base::merged(repo, cache.as_ref(), &shared.recorder, run.base, &base::commits(heads), Favor::Neither)
 }
 
 /// Ends a run: keeps its objects, and makes its result when every node that counts succeeded.
@@ -159,9 +159,14 @@ fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Ob
     let heads = base::commits(&frontier(run, nodes, usize::MAX));
     let made: Vec<CommitId> = nodes
         .iter()
-        .flatten()
-        .filter(|ended| ended.is_new && ended.outcome.is_success())
-        .filter_map(|ended| ended.result.commit.as_ref()?.parse().ok())
+        .zip(&run.plan.instances)
+        .filter_map(|(ended, instance)| Some((ended.as_ref()?, &run.plan.workflow.nodes[instance.node])))
+        .filter(|(ended, _)| ended.is_new && ended.outcome.is_success())
+        .filter_map(|(ended, node)| {
+            // A merge by a rule of its node is nobody's commit, and handed on all the same.
+            let handed_on = || ended.result.heads.first().filter(|_| base::favor(node) != Favor::Neither);
+            ended.result.commit.as_ref().or_else(handed_on)?.parse().ok()
+        })
         .collect();
     if made.is_empty() {
         // Everything comes from the cache, whose own ref keeps it.

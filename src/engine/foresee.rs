@@ -8,7 +8,6 @@ use crate::git::{Merged, Repo};
 use crate::plan::Role;
 use crate::store::cache::Cache;
 use crate::store::index;
-use crate::workflow::model::Workspace;
 
 use super::unit;
 use crate::event::{NodeFinished, Outcome};
@@ -114,15 +113,15 @@ impl Ahead<'_> {
         let heads = base::distinct(needed.flat_map(|ended| &ended.result.heads));
         let keyed = lookup::keyed(node, &prepared.manifest, self.run, &heads);
         let key = match keyed {
-            Keyed::Never if node.workspace == Workspace::Repo => {
-                return Foreseen::Runs { why: "it works in the checkout, which no key covers".to_owned() };
-            }
-            Keyed::Never => return Foreseen::Runs { why: "its `cache` is false".to_owned() },
+            Keyed::Never => return Foreseen::Runs { why: lookup::why_never(node).to_owned() },
             Keyed::Fileless(key) | Keyed::Quick(key) => key,
         };
         let Some(cache) = &self.cache else { return Foreseen::Runs { why: "never run before".to_owned() } };
         let quick = cache.quick(key, lookup::oldest_accepted(node)).ok().flatten();
-        if let Some(entry) = quick.filter(|entry| lookup::is_whole(&entry.result, self.shared, &self.repo)) {
+        let known = (&self.repo, Some(cache));
+        if let Some(entry) = quick.filter(|entry| lookup::is_whole(&entry.result, self.shared, &self.repo))
+            && let Some(heads) = base::passed_on_as_known(node, known, self.run.base, &heads)
+        {
             return self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, None)));
         }
         match keyed {
@@ -147,7 +146,7 @@ impl Ahead<'_> {
         let runs = |why: &str| Foreseen::Runs { why: why.to_owned() };
         let Some(cache) = &self.cache else { return runs("never run before") };
         let commits = base::commits(&heads);
-        let base = match base::known(&self.repo, Some(cache), self.run.base, &commits) {
+        let base = match base::known(&self.repo, Some(cache), self.run.base, &commits, base::favor(node)) {
             Some(Merged::Clean(base)) => base,
             _ => return runs("what it needs was never merged before"),
         };
@@ -165,6 +164,7 @@ impl Ahead<'_> {
                 self.moves[instance] = commit.is_some_and(|commit| {
                     self.repo.parents(commit).is_ok_and(|parents| parents.first() != Some(&base))
                 });
+                let heads = base::passed_on(node, Some(base), &heads);
                 self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, Some(quick_key))))
             }
             Ok((Found::Miss { reason: Some(reason), .. }, ..)) => self.miss(instance, reason.to_owned()),

@@ -14,11 +14,11 @@ use crate::git::{CommitId, Repo, TreeId};
 use crate::plan::fingerprint::{Difference, Manifest};
 use crate::store::artifacts;
 use crate::store::cache::{Cache, Entry, Lookup, Right};
-use crate::workflow::model::{Node, Workspace};
+use crate::workflow::model::{Effect, Node, Workspace};
 
 /// Which key a node has, if any.
 pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String]) -> Keyed {
-    if !node.cache.enabled {
+    if !node.cache.enabled || node.effect == Effect::External {
         return Keyed::Never;
     }
     match node.workspace {
@@ -27,6 +27,17 @@ pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String
         Workspace::Worktree | Workspace::Readonly => {
             Keyed::Quick(manifest.quick_key(&run.base.to_string(), heads))
         }
+    }
+}
+
+/// Why a node has no key, for a person.
+pub fn why_never(node: &Node) -> &'static str {
+    if node.workspace == Workspace::Repo {
+        "it works in the checkout, which no key covers"
+    } else if node.effect == Effect::External {
+        "it has an external effect"
+    } else {
+        "its `cache` is false"
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod collect;
+pub mod copies;
 pub mod dispatcher;
 pub mod finish;
 mod flights;
@@ -16,6 +17,7 @@ mod signals;
 mod stages;
 mod tools;
 pub mod unit;
+pub mod unknown;
 pub mod workspace;
 
 use std::ffi::OsString;
@@ -52,8 +54,32 @@ pub enum EngineError {
     Branch(String),
     #[error("run {0} is being run by another spb (process {1}); wait for it, or `spb cancel {0}`")]
     Busy(RunId, u32),
+    /// The external effects of these nodes began and nobody knows how they ended; `alive` are processes of the run that
+    /// still work.
+    #[error("run {run} cannot go on by itself: whether the external effect of {} came about is unknown{}", named(.nodes), still(.alive))]
+    Unknown { run: RunId, nodes: Vec<String>, alive: Vec<u32> },
+    #[error("`{node}` of run {run} takes no answer: {}", open_questions(.unknown))]
+    NotAsked { run: RunId, node: String, unknown: Vec<String> },
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
+}
+
+fn named(nodes: &[String]) -> String {
+    nodes.iter().map(|node| format!("`{node}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn still(alive: &[u32]) -> String {
+    match alive {
+        [] => String::new(),
+        [first, ..] => format!(" (its process {first} still works)"),
+    }
+}
+
+fn open_questions(unknown: &[String]) -> String {
+    match unknown {
+        [] => "no node of the run has an unknown outcome".to_owned(),
+        some => format!("only the outcome of {} is unknown", named(some)),
+    }
 }
 
 /// What the whole process shares, for all its runs. Never changes after the start.
@@ -85,6 +111,8 @@ pub struct RunContext {
     /// `pass_env` as found: `None` where the caller has no such variable.
     pub pass_env: Vec<(String, Option<OsString>)>,
     pub secrets: Vec<(String, OsString)>,
+    /// Files of `worktrees.copy` as they were when the run began.
+    pub copies: Vec<copies::Copied>,
     pub mask: Arc<Mask>,
     /// `inputs`, `env` and `run`, for expressions.
     pub scope: Scope,

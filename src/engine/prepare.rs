@@ -11,7 +11,7 @@ use crate::event::Outcome;
 use crate::plan::fingerprint::Manifest;
 use crate::plan::{Instance, Need};
 use crate::workflow::expr::{ExprError, NeedsStatus, Scope, Template};
-use crate::workflow::model::{Action, Node, OutputFrom, Workspace};
+use crate::workflow::model::{Action, Node, OnConflict, OutputFrom, Workspace};
 
 /// A node with nothing left to compute.
 #[derive(Debug)]
@@ -64,6 +64,9 @@ pub fn prepare(
     }
     for (number, extra) in node.cache.extra.iter().enumerate() {
         manifest.add(format!("cache.extra {}", number + 1), extra.value(&scope)?.to_string());
+    }
+    if node.workspace.is_leased() {
+        worktree(run, &mut manifest);
     }
     artifacts(run, instance, ended, &mut manifest);
     Ok(Prepared { argv, env, directory, manifest })
@@ -147,12 +150,25 @@ fn contract(node: &Node, manifest: &mut Manifest) {
     if let Some(writes) = &node.writes {
         manifest.add("declaration of writes", writes.join("\0"));
     }
+    if node.on_conflict != OnConflict::Fail {
+        manifest.add("rule for conflicts", node.on_conflict.word());
+    }
     if let Some(between) = &node.retry.between {
         // It works in the node's workspace: what it leaves may be part of the result.
         manifest.add("script between attempts", between);
     }
     if let Some(reads) = &node.reads {
         manifest.add("declaration of reads", reads.join("\0"));
+    }
+}
+
+/// What a slot holds beside the files of the repository.
+fn worktree(run: &RunContext, manifest: &mut Manifest) {
+    if let Some(setup) = &run.plan.workflow.worktrees.setup {
+        manifest.add("script `worktrees.setup`", &setup.script);
+    }
+    for copied in &run.copies {
+        manifest.add(format!("copied file `{}`", copied.path.display()), copied.digest.as_bytes());
     }
 }
 
@@ -184,7 +200,10 @@ fn is_constant(node: &Node) -> bool {
 /// The names that a node's expressions may read.
 pub fn scope(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Scope {
     let mut scope = run.scope.clone();
-    scope.names.insert("matrix".to_owned(), Value::Object(instance.matrix.clone()));
+    scope.names.insert(
+        "matrix".to_owned(),
+        Value::Object(run.plan.workflow.nodes[instance.node].matrix.values(&instance.matrix)),
+    );
     let mut needs = Map::new();
     for need in &instance.needs {
         let name = &run.plan.workflow.nodes[need.node].name;

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::dispatcher::Dispatcher;
 use super::presence::{self, Presence};
+use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
-use super::{EngineError, RunContext, Shared};
+use super::{EngineError, RunContext, Shared, copies};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
@@ -23,6 +24,7 @@ use crate::plan::{Plan, Selection};
 use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
 use crate::store::{Store, index, processes};
+use crate::workflow::model::Effect;
 
 /// What the command line knows of the machine and the user.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Request {
     pub options: Options,
     /// The earlier part of this run, when it is carried on.
     pub resume: Option<RunView>,
+    /// What a person says of its nodes whose outcome is unknown.
+    pub answers: Answers,
 }
 
 /// What of the plan the options ask for.
@@ -123,11 +127,17 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         }
         let opened = match &request.resume {
             Some(view) => {
+                let Settled { assumed, again } =
+                    unknown::settle((&store, &repo), &request.plan, request.base, view, &request.answers)?;
                 end_leftovers(&store, &id);
-                RunEvent::RunResumed { engine: engine.clone(), finished: view.kept().count() }
+                let finished = view.kept().count() + assumed.len();
+                RunEvent::RunResumed { engine: engine.clone(), finished, assumed, again }
             }
             None => RunEvent::RunStarted(Box::new(started(&store, &request, jobs, &engine)?)),
         };
+        if let (Some(view), RunEvent::RunResumed { assumed, .. }) = (&mut request.resume, &opened) {
+            view.assume(assumed);
+        }
         let (whole, seq) = request.resume.as_ref().map_or((0, 0), |view| (view.whole, view.seq));
         journals.push(JournalFile::open(id.clone(), &store.journal(&id), whole, seq)?);
         opening.push(opened);
@@ -153,7 +163,12 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         },
     );
     for (number, event) in opening.into_iter().enumerate() {
-        recorder.fact(number, event, Vec::new(), Objects::None);
+        // What a person takes for done may hand on a merge that was made just now.
+        let objects = match &event {
+            RunEvent::RunResumed { assumed, .. } if !assumed.is_empty() => Objects::Written,
+            _ => Objects::None,
+        };
+        recorder.fact(number, event, Vec::new(), objects);
     }
     for message in told {
         let event = RunEvent::Warning { node: None, message };
@@ -269,6 +284,7 @@ fn started(
             node: instance.id.clone(),
             stage: plan.stage(at).to_owned(),
             needs: before.map(|earlier| plan.instances[earlier].id.clone()).collect(),
+            external: plan.node(at).effect == Effect::External,
         }
     };
     Ok(RunStarted {
@@ -313,6 +329,7 @@ fn context(
         pass_env: workflow.pass_env.iter().map(|name| (name.clone(), lookup(name))).collect(),
         mask: Arc::new(mask(&secrets)),
         secrets,
+        copies: copies::find(&settings.repo, &workflow.worktrees.copy)?,
         scope,
         branch,
         journal,

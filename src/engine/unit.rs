@@ -3,7 +3,9 @@
 
 mod attempt;
 mod leave;
+mod slot;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use crate::event::{Artifact, NodeFinished, Outcome, Usage};
 use crate::executor::Stop;
 use crate::git::Holder;
 use crate::git::LeaseRequest;
-use crate::git::merge::Merged;
+use crate::git::merge::{Favor, Merged};
 use crate::git::tree::ReadsMemo;
 use crate::git::{CommitId, Repo, TreeId};
 use crate::host;
@@ -66,8 +68,10 @@ struct Ready {
     right: Option<Right>,
     manifest: StoredManifest,
     why: String,
-    /// Artifacts of its needs that were put in, relative to the workspace.
-    restored: Vec<String>,
+    /// Artifacts of its needs and files of the checkout that were put in, relative to the workspace.
+    restored: Vec<PathBuf>,
+    /// What the slot still has to be made ready for.
+    setup: Option<Digest>,
 }
 
 /// A unit that ends before its process would start.
@@ -161,6 +165,7 @@ fn scratch(job: &Job) -> Result<Ready, Early> {
         manifest: job.prepared.manifest.stored(None),
         why: job.why.clone(),
         restored: Vec::new(),
+        setup: None,
     })
 }
 
@@ -188,15 +193,16 @@ fn prepare(job: &Job) -> Result<Ready, Early> {
 fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
     let repo = Repo::open(&job.shared.repo).map_err(|error| error.to_string())?;
     let tree = ready.base.map(|(_, tree)| tree);
-    let is_tracked = |path: &str| {
-        tree.is_some_and(|tree| repo.read_file(tree, path.as_ref()).is_ok_and(|content| content.is_some()))
+    let is_tracked = |path: &Path| {
+        tree.is_some_and(|tree| repo.read_file(tree, path).is_ok_and(|content| content.is_some()))
     };
     let workspace = ready.workspace.path().to_owned();
     let is_leased = matches!(ready.workspace.place, Place::Slot(_));
     if is_leased {
-        collect::clear_promises(job.node(), &workspace, is_tracked);
+        collect::clear_promises(job.node(), &workspace, |path| is_tracked(Path::new(path)));
+        slot::bring_copies(job, ready, is_tracked)?;
     }
-    for artifact in job.given.iter().filter(|artifact| !is_tracked(&artifact.path)) {
+    for artifact in job.given.iter().filter(|artifact| !is_tracked(Path::new(&artifact.path))) {
         if job.node().workspace == Kind::Repo && workspace.join(&artifact.path).exists() {
             return Err(format!(
                 "the artifact `{}` would replace a file of the checkout; remove it there, or use a worktree",
@@ -206,7 +212,7 @@ fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
         artifacts::restore(&job.shared.store, &workspace, artifact).map_err(|error| error.to_string())?;
         // In the user's own checkout nothing is taken away again.
         if is_leased {
-            ready.restored.push(artifact.path.clone());
+            ready.restored.push(PathBuf::from(&artifact.path));
         }
     }
     Ok(())
@@ -226,6 +232,7 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
         manifest: StoredManifest::default(),
         why: job.why.clone(),
         restored: Vec::new(),
+        setup: None,
     })
 }
 
@@ -265,7 +272,9 @@ fn leased(job: &Job) -> Result<Ready, Early> {
                 let found = lookup::content(&job.shared, &repo, cache, job.node(), (key, quick_key), base)
                     .map_err(failed)?;
                 match found {
-                    Found::Hit { entry, moved } => return Err(hit(job, *entry, moved, key, quick_key)),
+                    Found::Hit { entry, moved } => {
+                        return Err(hit(job, *entry, moved, base, (key, quick_key)));
+                    }
                     Found::Miss { right: given, reason } => {
                         why = reason.map_or_else(|| explain(cache), str::to_owned);
                         right = Some(given);
@@ -285,6 +294,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
     let lease = pool.lease(&request).map_err(failed)?;
+    let setup = slot::clean(job, &repo, &lease, tree).map_err(failed)?;
     Ok(Ready {
         workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)? },
         base: Some((base, tree)),
@@ -292,6 +302,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
         manifest,
         why,
         restored: Vec::new(),
+        setup,
     })
 }
 
@@ -308,10 +319,15 @@ fn failed(error: impl std::fmt::Display) -> Early {
 fn base_of(job: &Job, repo: &Repo, cache: Option<&Cache>) -> Result<CommitId, Early> {
     let context = job.context();
     let heads = base::commits(&job.heads);
-    match base::merged(repo, cache, &job.shared.recorder, context.base, &heads).map_err(failed)? {
+    let favor = base::favor(job.node());
+    match base::merged(repo, cache, &job.shared.recorder, context.base, &heads, favor).map_err(failed)? {
         Merged::Clean(commit) => Ok(commit),
         Merged::Conflict { first, second, files } => {
-            let message = conflict(&job.makers, &first.to_string(), &second.to_string(), &files);
+            let mut message = conflict(&job.makers, &first.to_string(), &second.to_string(), &files);
+            if favor != Favor::Neither {
+                let word = job.node().on_conflict.word();
+                message.push_str(&format!("; `on_conflict: {word}` settles lines of text only"));
+            }
             Err(Early::Failed(message))
         }
     }
@@ -331,10 +347,11 @@ pub fn conflict(makers: &[(String, String)], first: &str, second: &str, files: &
     )
 }
 
-fn hit(job: &Job, entry: Entry, moved: bool, key: Digest, quick_key: Digest) -> Early {
+fn hit(job: &Job, entry: Entry, moved: bool, base: CommitId, (key, quick_key): (Digest, Digest)) -> Early {
     let index = vec![Index::Quick { quick_key, key, commit: entry.result.commit.clone() }];
+    let heads = base::passed_on(job.node(), Some(base), &job.heads);
     let objects = if moved { Objects::Written } else { Objects::None };
-    let finished = lookup::cached(&job.planned().id, entry, job.heads.clone(), (key, Some(quick_key)));
+    let finished = lookup::cached(&job.planned().id, entry, heads, (key, Some(quick_key)));
     Early::Hit(Box::new(Done { finished, index, objects }))
 }
 

@@ -90,7 +90,7 @@ pub struct Finished {
 pub const TAIL: usize = 64 * 1024;
 
 impl Finished {
-    fn without_process(ended: Ended) -> Self {
+    pub fn without_process(ended: Ended) -> Self {
         Self {
             ended,
             duration: Duration::ZERO,

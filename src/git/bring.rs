@@ -12,7 +12,7 @@ use super::filters;
 use super::ignore::Ignore;
 use super::index::{Entry, Manifest, Stat, mode_of};
 use super::untracked::untracked;
-use super::walk::{Extra, ExtraKind, Walk, walk};
+use super::walk::{Extra, ExtraKind, Walk, is_safe, walk};
 use super::workspace::{Disk, Known, Workspace};
 use super::{GitError, Repo, TreeId};
 use crate::disk::{self, Durability};
@@ -33,6 +33,12 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, known: Known, tree: TreeId) ->
         Some(before) => difference(slot.repo, before, tree)?,
         None => everything(slot.repo, &manifest, tree)?,
     };
+    if let Some(path) =
+        wanted.iter().find(|(path, blob)| blob.is_some() && !is_safe(path)).map(|(path, _)| path)
+    {
+        let path = String::from_utf8_lossy(path).into_owned();
+        return Err(GitError::UnsafePath { tree, path });
+    }
     let old_mentions = slot.mentions_of(files_of(&manifest))?;
     let rules_change = wanted.keys().any(|path| path.ends_with(b".gitignore"));
     let found = match disk {

@@ -17,9 +17,9 @@ use super::filters::{self, Mentions};
 use super::ignore::Ignore;
 use super::index::{Entry, Manifest, Staged, Stat, mode_of, staged};
 use super::untracked::untracked;
-use super::walk::{Extra, ExtraKind, walk};
+use super::walk::{Extra, ExtraKind, is_git_name, is_safe, walk};
 use super::workspace::{Disk, Known, Workspace};
-use super::{GitError, TreeId};
+use super::{GitError, TreeId, command, files};
 use crate::disk::DiskError;
 
 /// Files above this many bytes are not held in memory.
@@ -92,7 +92,26 @@ fn node_index(slot: &Workspace<'_>, ours: Option<Stat>) -> Option<BTreeMap<Vec<u
     if !meta.is_file() || Some(Stat::of(&meta)) == ours {
         return None;
     }
-    staged(&slot.index())
+    staged(&slot.index()).or_else(|| staged_by_git(slot))
+}
+
+/// The same from git, which knows more forms of the index than the library: split and sparse ones.
+fn staged_by_git(slot: &Workspace<'_>) -> Option<BTreeMap<Vec<u8>, Staged>> {
+    let printed = command::run(slot.git(), &["ls-files", "-z", "-t", "--stage"]).ok()?;
+    let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+    records
+        .map(|record| {
+            // `H 100644 <id> 0\t<path>`
+            let tab = record.iter().position(|byte| *byte == b'\t')?;
+            let facts = std::str::from_utf8(&record[..tab]).ok()?;
+            let mut facts = facts.split(' ');
+            let skipped = facts.next()? == "S";
+            let mode = u32::from_str_radix(facts.next()?, 8).ok()?;
+            let id = Oid::from_str(facts.next()?).ok()?;
+            Some((record[tab + 1..].to_vec(), Staged { blob: Blob { mode, id }, skipped }))
+        })
+        .filter(|record| record.as_ref().is_none_or(|(path, _)| is_safe(path)))
+        .collect()
 }
 
 struct Taker<'a> {
@@ -117,6 +136,7 @@ impl Taker<'_> {
             self.leftovers
                 .extend(path.iter().rposition(|byte| *byte == b'/').map(|slash| path[..slash].to_vec()));
             let kept = self.staged_at(&path).filter(|staged| staged.skipped);
+            self.is_as_listed &= kept.is_none();
             let entry = kept.map(|staged| entry(&path, staged.blob, None));
             self.changes.insert(path, entry);
         }
@@ -161,8 +181,12 @@ impl Taker<'_> {
                 read.push(path.to_vec());
                 return Ok(());
             }
+            if kind == ExtraKind::Special {
+                // Nobody is at its other end any more.
+                return Ok(files::clear(&slot.absolute(path))?);
+            }
             leftovers.push(path.to_vec());
-            if kind == ExtraKind::Repository && !is_submodule(path) && !path.ends_with(b"/.git") {
+            if kind == ExtraKind::Repository && !is_submodule(path) && !is_git_name(path) {
                 skipped.push(String::from_utf8_lossy(path).into_owned());
             }
             Ok(())
@@ -237,7 +261,7 @@ impl Taker<'_> {
         let tracked = self.manifest.entries.iter().map(|entry| &*entry.path);
         let all = tracked.chain(self.read.iter().map(|path| &**path));
         for path in all.filter(|path| filters::is_attributes(path)) {
-            mentions.add(&std::fs::read(self.slot.absolute(path)).unwrap_or_default());
+            mentions.add(&files::read_plain(&self.slot.absolute(path)));
         }
         mentions.text |= self.slot.settings.converts_line_ends;
         mentions

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use git2::RepositoryState;
 
-use super::{CommitId, GitError, Repo, command};
+use super::{CommitId, GitError, Repo, command, files};
 
 /// The state of a checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Repo {
             .map(|entry| entry.path())
             .filter(|admin| holds(admin, &full))
             .filter_map(|admin| {
-                let gitdir = std::fs::read_to_string(admin.join("gitdir")).ok()?;
+                let gitdir = files::read_plain_text(&admin.join("gitdir"));
                 Path::new(gitdir.trim_end()).parent().map(Path::to_owned)
             })
             .collect();
@@ -112,7 +112,7 @@ impl Repo {
 
 /// Whether the worktree behind this directory is on the branch, or rebases it.
 fn holds(git_dir: &Path, full_name: &str) -> bool {
-    let read = |name: &str| std::fs::read_to_string(git_dir.join(name)).unwrap_or_default();
+    let read = |name: &str| files::read_plain_text(&git_dir.join(name));
     read("HEAD").trim_end().strip_prefix("ref: ") == Some(full_name)
         || read("rebase-merge/head-name").trim_end() == full_name
         || read("rebase-apply/head-name").trim_end() == full_name

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::CommitId;
+use super::{CommitId, TreeId};
 use crate::disk::DiskError;
 
 /// A git operation that failed.
@@ -40,6 +40,8 @@ pub enum GitError {
     Library { action: String, source: git2::Error },
     #[error(transparent)]
     Disk(#[from] DiskError),
+    #[error("the tree {} holds the path {path:?}, which no checkout may have", tree.short())]
+    UnsafePath { tree: TreeId, path: String },
     #[error("the worktree `{}` {why}", path.display())]
     Slot { path: PathBuf, why: String },
 }
@@ -72,6 +74,7 @@ impl GitError {
             | Self::Command { .. }
             | Self::Library { .. }
             | Self::Disk(_)
+            | Self::UnsafePath { .. }
             | Self::Slot { .. } => None,
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -146,6 +146,24 @@ fn put(target: &Path, content: &[u8], mode: u32) -> io::Result<Metadata> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(permissions).open(target)?;
     file.write_all(content)?;
     file.metadata()
+}
+
+/// The content of a file that a node may have put something else in place of: only a plain file is opened, so that a
+/// pipe without a writer hangs nobody. Empty when it is none, or unreadable.
+pub(in crate::git) fn read_plain(path: &Path) -> Vec<u8> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let open = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let plain = open.ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
+    let mut content = Vec::new();
+    if plain.is_some_and(|mut file| file.read_to_end(&mut content).is_err()) {
+        content.clear();
+    }
+    content
+}
+
+/// The same as text.
+pub(in crate::git) fn read_plain_text(path: &Path) -> String {
+    String::from_utf8_lossy(&read_plain(path)).into_owned()
 }
 
 /// Removes whatever is there, opening up directories that their owner may not change.

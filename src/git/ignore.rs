@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,16 +33,7 @@ impl Rules {
 
     /// The rules of a file; none when it is absent, a symlink or unreadable, as in git.
     pub fn read(path: &Path) -> Self {
-        use std::os::unix::fs::OpenOptionsExt;
-        let mut options = std::fs::OpenOptions::new();
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let open = options.read(true).custom_flags(flags.bits().cast_signed()).open(path);
-        let plain = open.ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
-        let mut text = Vec::new();
-        if plain.is_some_and(|mut file| file.read_to_end(&mut text).is_err()) {
-            text.clear();
-        }
-        Self::parse(&text)
+        Self::parse(&super::files::read_plain(path))
     }
 
     /// The last rule that speaks of the path, relative to the directory of the file: ignored, or explicitly not.

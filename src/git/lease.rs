@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::capture::Taken;
-use super::index::Stat;
+use super::index::{Manifest, Stat};
 use super::settings::{Driver, Settings};
-use super::slot::{Inner, Mark, Numbers, Place};
+use super::slot::{Inner, Mark, Numbers, Place, READY};
 use super::workspace::{Disk, Known, Workspace};
-use super::{CommitId, GitError, Holder, Pool, Repo, TreeId, bring, capture, files, plain, worktree};
-use crate::disk::Lock;
+use super::{
+    CommitId, GitError, Globs, Holder, Pool, Repo, TreeId, bring, capture, files, ignored, plain, worktree,
+};
+use crate::digest::Digest;
+use crate::disk::{self, Durability, Lock};
 
 /// What a lease is for.
 pub struct LeaseRequest<'a> {
@@ -85,6 +88,7 @@ impl Pool {
             slot,
             _lock: lock,
         };
+        lease.slot.remove_lent()?;
         lease.bring_or_rebuild(mark.as_ref())?;
         Ok(lease)
     }
@@ -102,6 +106,52 @@ impl Lease {
     /// The commit that the slot was brought to.
     pub fn commit(&self) -> CommitId {
         self.commit
+    }
+
+    /// Removes the ignored files that the slot holds from earlier, but for those that `keep` matches.
+    ///
+    /// # Errors
+    /// When the list of tracked files cannot be read, or a file cannot be removed.
+    pub fn keep_only(&self, keep: &Globs) -> Result<(), GitError> {
+        let loaded;
+        let manifest = match &self.known {
+            Some(known) => &known.manifest,
+            None => {
+                let index = self.workspace()?.index();
+                // Without the list, tracked files would look like ignored ones.
+                loaded =
+                    Manifest::load(&index).ok_or_else(|| self.slot.error("has no index that can be read"))?;
+                &loaded
+            }
+        };
+        ignored::keep_only(&self.slot.path, manifest, keep)
+    }
+
+    /// What the setup that made this slot ready last covered, if none has failed since.
+    pub fn readiness(&self) -> Option<Digest> {
+        let text = std::fs::read_to_string(self.slot.beside(READY)).ok()?;
+        Digest::from_hex(text.trim_end())
+    }
+
+    /// Notes what the slot was made ready for; `None` before that changes.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_readiness(&self, readiness: Option<Digest>) -> Result<(), GitError> {
+        let path = self.slot.beside(READY);
+        match readiness {
+            Some(digest) => disk::replace(&path, format!("{digest}\n").as_bytes(), Durability::Crash)?,
+            None => disk::remove(&path)?,
+        }
+        Ok(())
+    }
+
+    /// Notes what is put into the slot for this lease only: these files are removed with it, after a crash by the next one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn lend(&self, paths: &[PathBuf]) -> Result<(), GitError> {
+        Ok(self.slot.set_lent(paths)?)
     }
 
     /// Reads back what the node left. Nothing of the node may run any more, and nothing may run in the slot afterwards
@@ -137,16 +187,20 @@ impl Lease {
         self.bring_or_rebuild(None)
     }
 
-    /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs.
+    /// Gives the slot back. What the node left in it is cleared when it is leased again, as far as it differs. Only
+    /// what others can see is put right now: a branch that the node checked out is free, and git can read the
+    /// worktree's state.
     ///
     /// # Errors
     /// When its files cannot be written; the slot is free all the same.
     pub fn finish(mut self) -> Result<(), GitError> {
+        worktree::ensure(&self.pool.repo, &self.slot.path, &self.admin_name(), self.commit)?;
         let written = self.slot.set_held(&self.prefer, self.tree)?;
         if let Some(mut known) = self.known.take() {
             known.manifest.stamp = written.modified;
             self.pool.remember(&self.slot, written, known);
         }
+        self.slot.remove_lent()?;
         self.slot.mark_dirty(None)
     }
 
@@ -165,6 +219,7 @@ impl Lease {
         match self.bring(mark) {
             Err(GitError::Disk(_) | GitError::Command { .. }) => {
                 // Something that a node left stands in the way: begin again with nothing.
+                self.set_readiness(None)?;
                 files::clear(&self.slot.path)?;
                 worktree::forget(&self.pool.repo, &self.admin_name())?;
                 self.bring(None)
@@ -175,6 +230,11 @@ impl Lease {
 
     fn bring(&mut self, mark: Option<&Mark>) -> Result<(), GitError> {
         let name = self.admin_name();
+        let has_crashed = mark.is_some_and(|mark| mark.holder.is_some() && !mark.is_of_this_boot());
+        if has_crashed || !files::is_directory(&self.slot.path) {
+            // What the setup made is gone, or may be.
+            self.set_readiness(None)?;
+        }
         self.admin = worktree::ensure(&self.pool.repo, &self.slot.path, &name, self.commit)?;
         let known = self.known.take().or_else(|| self.pool.recall(&self.slot));
         let slot = self.workspace()?;
@@ -216,7 +276,7 @@ impl Lease {
 
     /// Where the node left `HEAD`, if that is somewhere else.
     fn head(&self) -> Option<CommitId> {
-        let text = std::fs::read_to_string(self.admin.join("HEAD")).ok()?;
+        let text = files::read_plain_text(&self.admin.join("HEAD"));
         let text = text.trim_end();
         let commit = match text.strip_prefix("ref: ") {
             Some(name) => self.repo.as_ref()?.read_ref(name).ok().flatten(),
@@ -243,7 +303,7 @@ impl fmt::Debug for Lease {
 /// What the slot's own index says, which may be from another process or from a node. After the system went down, what it
 /// says of files proves nothing.
 fn on_record(slot: &Workspace<'_>, distrust: bool) -> Known {
-    let mut manifest = super::index::Manifest::load(&slot.index()).unwrap_or_default();
+    let mut manifest = Manifest::load(&slot.index()).unwrap_or_default();
     if distrust {
         manifest.entries.iter_mut().for_each(|entry| entry.stat = None);
     }
@@ -254,6 +314,7 @@ impl Inner {
     /// Locks the best free slot: the one that last ran this node, else one that holds the tree, else any, else a new
     /// number.
     fn take(&self, node: &str, tree: TreeId) -> Result<(Place, Lock), GitError> {
+        disk::create_directory(&self.directory)?;
         let numbers = self.numbers(Numbers::All)?;
         let tree = tree.to_string();
         let mut slots: Vec<(u8, Place)> = numbers

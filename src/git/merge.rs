@@ -16,6 +16,22 @@ pub enum Merged {
     },
 }
 
+/// What becomes of lines that both sides changed, each in its own way: as `git merge -X ours`, `-X theirs` and the merge
+/// driver `union` define it. Where no lines decide (a file removed on one side, binary files under `Union`) it is a
+/// conflict all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Favor {
+    /// A conflict.
+    #[default]
+    Neither,
+    /// The lines of the earlier head.
+    Ours,
+    /// The lines of the later head.
+    Theirs,
+    /// The lines of both, the earlier head's first.
+    Union,
+}
+
 /// A merged tree, or the paths in conflict.
 enum Outcome {
     Clean(TreeId),
@@ -30,6 +46,19 @@ const MESSAGE: &str = "spb: merge";
 /// # Errors
 /// When an object is missing or cannot be written. A conflict is not an error.
 pub fn merge_heads(repo: &Repo, base: CommitId, heads: &[CommitId]) -> Result<Merged, GitError> {
+    merge_heads_favoring(repo, base, heads, Favor::Neither)
+}
+
+/// The same, with a rule for lines in conflict.
+///
+/// # Errors
+/// As [`merge_heads`].
+pub fn merge_heads_favoring(
+    repo: &Repo,
+    base: CommitId,
+    heads: &[CommitId],
+    favor: Favor,
+) -> Result<Merged, GitError> {
     let mut merged = base;
     for (position, head) in heads.iter().copied().enumerate() {
         if repo.contains(merged, head)? {
@@ -39,12 +68,12 @@ pub fn merge_heads(repo: &Repo, base: CommitId, heads: &[CommitId]) -> Result<Me
             merged = head;
             continue;
         }
-        match merge_pair(repo, merged, head)? {
+        match merge_pair(repo, merged, head, favor)? {
             Outcome::Clean(tree) => {
                 merged = repo.commit(tree, &[merged, head], MESSAGE, Stamp::Like(base))?;
             }
             Outcome::Conflict(files) => {
-                let first = culprit(repo, base, &heads[..position], head, &files)?;
+                let first = culprit(repo, base, (&heads[..position], head), &files, favor)?;
                 return Ok(Merged::Conflict { first, second: head, files });
             }
         }
@@ -68,7 +97,7 @@ pub fn transplant(repo: &Repo, change: CommitId, onto: CommitId) -> Result<Merge
     let (ours, theirs) = (repo.tree_of(onto)?, repo.tree_of(change)?);
     let merged = merge_trees(repo, Some(before), ours, theirs)?;
     let by_git = || match parents.first() {
-        Some(parent) => by_git(repo, Some(*parent), onto, change),
+        Some(parent) => by_git(repo, Some(*parent), onto, change, Favor::Neither),
         None => Ok(None),
     };
     match settle(merged, by_git, || by_library_with_base(repo, before, ours, theirs))? {
@@ -87,7 +116,7 @@ fn empty_tree(repo: &Repo) -> Result<TreeId, GitError> {
 }
 
 /// Merges two commits that both have something of their own.
-fn merge_pair(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, GitError> {
+fn merge_pair(repo: &Repo, ours: CommitId, theirs: CommitId, favor: Favor) -> Result<Outcome, GitError> {
     let bases = match repo.raw.merge_bases(ours.0, theirs.0) {
         Ok(bases) => bases.iter().copied().map(CommitId).collect(),
         Err(error) if error.code() == git2::ErrorCode::NotFound => Vec::new(),
@@ -100,7 +129,7 @@ fn merge_pair(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, 
         // Criss-cross: the bases have to be merged first, which git and the library know how to do.
         _ => MergedTree::Special,
     };
-    settle(merged, || by_git(repo, None, ours, theirs), || by_library(repo, ours, theirs))
+    settle(merged, || by_git(repo, None, ours, theirs, favor), || by_library(repo, ours, theirs, favor))
 }
 
 /// Takes a clean merge as it is. What conflicts, or asks for more than we do, is for git to decide, which looks for
@@ -119,26 +148,35 @@ fn settle(
     }
 }
 
-/// `git merge-tree`; `None` when this git has no such command (before 2.38; with a given base before 2.40).
+/// `git merge-tree`; `None` when this git has no such command (before 2.38; with a given base before 2.40; with `-X` before 2.43).
 fn by_git(
     repo: &Repo,
     base: Option<CommitId>,
     ours: CommitId,
     theirs: CommitId,
+    favor: Favor,
 ) -> Result<Option<Outcome>, GitError> {
     const SETTINGS: [&str; 6] =
         ["-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "merge.renormalize=false"];
+    // The driver of all files whose attributes name none.
+    let union: &[&str] = if favor == Favor::Union { &["-c", "merge.default=union"] } else { &[] };
+    let settings = [&SETTINGS, union].concat();
     let at = RepoPath { work_dir: None, git_dir: repo.path().common_dir.clone(), ..repo.path().clone() };
     let fixed = ["merge-tree", "--write-tree", "-z", "--name-only", "--allow-unrelated-histories"];
     let mut arguments = fixed.map(str::to_owned).to_vec();
+    arguments.extend(match favor {
+        Favor::Ours => Some("-Xours".to_owned()),
+        Favor::Theirs => Some("-Xtheirs".to_owned()),
+        Favor::Neither | Favor::Union => None,
+    });
     arguments.extend(base.map(|base| format!("--merge-base={base}")));
     arguments.extend([ours.to_string(), theirs.to_string()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Attributes are those of our side, not those of whatever is checked out.
-    let with_attributes = command::git_at(&at).args([format!("--attr-source={ours}")]).args(SETTINGS);
+    let with_attributes = command::git_at(&at).args([format!("--attr-source={ours}")]).args(&settings);
     let mut output = command::attempt(with_attributes, &arguments)?;
     if !matches!(output.code, 0 | 1) {
-        output = command::attempt(command::git_at(&at).args(SETTINGS), &arguments)?;
+        output = command::attempt(command::git_at(&at).args(&settings), &arguments)?;
     }
     let mut fields = output.stdout.split(|byte| *byte == 0).map(|field| String::from_utf8_lossy(field));
     match (output.code, fields.next().and_then(|tree| tree.parse().ok())) {
@@ -154,10 +192,19 @@ fn by_git(
     }
 }
 
-fn by_library(repo: &Repo, ours: CommitId, theirs: CommitId) -> Result<Outcome, GitError> {
+fn by_library(repo: &Repo, ours: CommitId, theirs: CommitId, favor: Favor) -> Result<Outcome, GitError> {
+    let mut options = git2::MergeOptions::new();
+    options.file_favor(match favor {
+        Favor::Neither => git2::FileFavor::Normal,
+        Favor::Ours => git2::FileFavor::Ours,
+        Favor::Theirs => git2::FileFavor::Theirs,
+        Favor::Union => git2::FileFavor::Union,
+    });
     let (ours, theirs) = (repo.commit_object(ours)?, repo.commit_object(theirs)?);
-    let index =
-        repo.raw.merge_commits(&ours, &theirs, None).map_err(GitError::library("merge two commits"))?;
+    let index = repo
+        .raw
+        .merge_commits(&ours, &theirs, Some(&options))
+        .map_err(GitError::library("merge two commits"))?;
     from_index(repo, index)
 }
 
@@ -195,16 +242,16 @@ fn from_index(repo: &Repo, mut index: git2::Index) -> Result<Outcome, GitError> 
 fn culprit(
     repo: &Repo,
     base: CommitId,
-    earlier: &[CommitId],
-    head: CommitId,
+    (earlier, head): (&[CommitId], CommitId),
     files: &[String],
+    favor: Favor,
 ) -> Result<CommitId, GitError> {
     let mut touched = None;
     for candidate in earlier.iter().copied() {
         if repo.contains(head, candidate)? {
             continue;
         }
-        if let Outcome::Conflict(_) = merge_pair(repo, candidate, head)? {
+        if let Outcome::Conflict(_) = merge_pair(repo, candidate, head, favor)? {
             return Ok(candidate);
         }
         let changes = repo.changes(repo.tree_of(base)?, repo.tree_of(candidate)?)?;

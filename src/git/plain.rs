@@ -6,7 +6,7 @@ use super::diff::MODE_SUBMODULE;
 use super::ignore::Ignore;
 use super::index::{Manifest, staged};
 use super::untracked::untracked;
-use super::walk::{ExtraKind, walk};
+use super::walk::{ExtraKind, is_git_name, walk};
 use super::workspace::Workspace;
 use super::{CommitId, GitError, command, files};
 use crate::disk;
@@ -15,6 +15,7 @@ use crate::disk;
 /// When git fails.
 pub(in crate::git) fn bring(slot: &Workspace<'_>, commit: CommitId) -> Result<(), GitError> {
     files::open_up_all(slot.root);
+    clear_special(slot)?;
     let reset = || command::run(slot.git(), &["reset", "--hard", "-q", &commit.to_string()]);
     if reset().is_err() {
         // The node may have left an index that git cannot read.
@@ -37,27 +38,43 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, commit: CommitId) -> Result<()
 /// When git fails.
 pub(in crate::git) fn capture(slot: &Workspace<'_>, commit: CommitId) -> Result<Taken, GitError> {
     files::open_up_all(slot.root);
+    clear_special(slot)?;
     let tracked = staged(&slot.index()).unwrap_or_default();
     let is_submodule =
         |path: &Vec<u8>| tracked.get(path).is_some_and(|entry| entry.blob.mode == MODE_SUBMODULE);
     let nested = strays(slot)?.into_iter().filter(|stray| stray.kind == StrayKind::Repository);
-    let mut nested: Vec<Vec<u8>> = nested.map(|stray| stray.path).collect();
-    nested.retain(|path| !is_submodule(path) && !path.ends_with(b"/.git"));
+    let mut nested: Vec<Vec<u8>> =
+        nested.map(|stray| stray.path).filter(|path| !is_submodule(path)).collect();
     nested.sort();
-    let names: Vec<String> = nested.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-    let but = names.iter().map(|name| format!(":(exclude,literal){name}"));
+    let lossy = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+    let but = nested.iter().map(|path| format!(":(exclude,literal){}", lossy(path)));
+    let skipped = nested.iter().filter(|path| !is_git_name(path)).map(lossy).collect();
+    if !slot.index().exists() {
+        read_tree(slot, commit)?;
+    }
     let add: Vec<String> = ["add", "-A", "--", "."].map(str::to_owned).into_iter().chain(but).collect();
     let add: Vec<&str> = add.iter().map(String::as_str).collect();
     if let Err(first) = command::run(slot.git(), &add) {
+        // The node may have left an index that git cannot read.
         disk::remove(&slot.index())?;
-        command::run(slot.git(), &["read-tree", &commit.to_string()])?;
+        read_tree(slot, commit)?;
         command::run(slot.git(), &add).map_err(|_| first)?;
     }
     let tree = command::run(slot.git(), &["write-tree"])?;
     let tree = String::from_utf8_lossy(&tree).trim().parse();
     let tree =
         tree.map_err(|_| GitError::Slot { path: slot.root.to_owned(), why: "gave no tree".to_owned() })?;
-    Ok(Taken { tree, skipped: names })
+    Ok(Taken { tree, skipped })
+}
+
+fn read_tree(slot: &Workspace<'_>, commit: CommitId) -> Result<(), GitError> {
+    command::run(slot.git(), &["read-tree", &commit.to_string()]).map(drop)
+}
+
+/// Pipes and the like go first: git would wait for ever for one that is named as an attribute file.
+fn clear_special(slot: &Workspace<'_>) -> Result<(), GitError> {
+    let special = strays(slot)?.into_iter().filter(|stray| stray.kind == StrayKind::Special);
+    special.into_iter().try_for_each(|stray| Ok(files::clear(&slot.absolute(&stray.path))?))
 }
 
 struct Stray {

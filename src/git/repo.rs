@@ -225,12 +225,24 @@ impl Repo {
     /// # Errors
     /// When git fails.
     pub fn diff_text(&self, old: TreeId, new: TreeId, colour: Colour) -> Result<Vec<u8>, GitError> {
+        self.diff("--patch", old, new, colour)
+    }
+
+    /// How many lines changed in which files, as `git diff --stat` prints it.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn diff_stat(&self, old: TreeId, new: TreeId, colour: Colour) -> Result<Vec<u8>, GitError> {
+        self.diff("--stat", old, new, colour)
+    }
+
+    fn diff(&self, form: &str, old: TreeId, new: TreeId, colour: Colour) -> Result<Vec<u8>, GitError> {
         let colour = match colour {
             Colour::Never => "--color=never",
             Colour::Always => "--color=always",
         };
         let (old, new) = (old.to_string(), new.to_string());
-        let arguments = ["diff", "--no-ext-diff", "--no-textconv", "-M", colour, &old, &new, "--"];
+        let arguments = ["diff", "--no-ext-diff", "--no-textconv", "-M", form, colour, &old, &new, "--"];
         command::run(command::git_at(&self.path), &arguments)
     }
 

@@ -6,12 +6,15 @@
 //! - `<N>.dirty`: on disk before the slot is touched, with who holds it. After a crash it is still there with that name,
 //!   and whatever is left of the holder is ended before the slot is used again. A slot that was given back keeps the file,
 //!   without a holder: so it is made durable once for each slot, not once for each lease;
-//! - `<N>.json`: what it held last, to choose well.
+//! - `<N>.json`: what it held last, to choose well;
+//! - `<N>.lent`: paths of files that are in it for this lease alone;
+//! - `<N>.ready`: what the setup that ran in it last was, if it went well.
 //!
 //! The lock files stay when slots are removed: one that is unlinked can be locked twice. Only worktrees that this pool
 //! made are ever touched, and nothing is ever pruned.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +29,12 @@ use crate::disk::{self, DiskError, Durability, Lock};
 
 /// Version of the files beside the slots.
 const FORMAT: u32 = 1;
+
+/// Extension of the file with a slot's readiness.
+pub(in crate::git) const READY: &str = "ready";
+
+/// Extension of the file that lists what is in a slot for its lease alone.
+const LENT: &str = "lent";
 
 /// Who uses a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,13 +121,12 @@ pub fn default_directory(repo: &RepoPath, cache_home: &Path) -> PathBuf {
 }
 
 impl Pool {
+    /// Opens the pool, which need not exist: the first lease makes it. Writes nothing.
+    ///
     /// # Errors
-    /// When the directories cannot be made.
+    /// When the path cannot be resolved.
     pub fn open(repo: &RepoPath, directory: PathBuf) -> Result<Self, GitError> {
-        disk::create_directory(&directory)?;
-        disk::create_directory(&repo.common_dir.join("spb"))?;
-        let directory = std::fs::canonicalize(&directory)
-            .map_err(|source| DiskError::new("resolve", &directory, source))?;
+        let directory = resolve(&directory)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 repo: repo.clone(),
@@ -167,7 +175,11 @@ impl Inner {
     pub fn numbers(&self, which: Numbers) -> Result<Vec<u32>, GitError> {
         let fail = |source| DiskError::new("read the directory", &self.directory, source);
         let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.directory).map_err(fail)? {
+        let entries = match std::fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(numbers),
+            other => other.map_err(fail)?,
+        };
+        for entry in entries {
             let name = entry.map_err(fail)?.file_name();
             let Some(name) = name.to_str() else { continue };
             let (stem, rest) = name.split_once('.').unwrap_or((name, ""));
@@ -215,7 +227,7 @@ impl Inner {
         slot.mark_dirty(slot.mark().and_then(|mark| mark.holder).as_ref())?;
         files::clear(&slot.path)?;
         worktree::forget(&self.repo, &worktree::admin_name(&self.directory, number))?;
-        for file in ["json", "dirty"] {
+        for file in ["json", READY, LENT, "dirty"] {
             disk::remove(&slot.beside(file))?;
         }
         Ok(Removal::Removed(number))
@@ -305,6 +317,32 @@ impl Place {
         write_json(&path, &mark, durability)
     }
 
+    /// Lists what is put into the slot for this lease alone; nothing: it has been taken out.
+    pub fn set_lent(&self, paths: &[PathBuf]) -> Result<(), DiskError> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.beside(LENT);
+        if paths.is_empty() {
+            return if path.exists() { disk::remove(&path) } else { Ok(()) };
+        }
+        let names: Vec<&[u8]> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
+        disk::replace(&path, &names.join(&0), Durability::Crash)
+    }
+
+    /// Takes out what a lease that was not given back left in the slot.
+    pub fn remove_lent(&self) -> Result<(), GitError> {
+        use std::os::unix::ffi::OsStrExt;
+        let Ok(names) = std::fs::read(self.beside(LENT)) else { return Ok(()) };
+        for name in names.split(|byte| *byte == 0) {
+            let name = Path::new(std::ffi::OsStr::from_bytes(name));
+            let mut above = name.ancestors().skip(1);
+            // Nothing is removed through a symlink.
+            if above.all(|parent| files::is_directory(&self.path.join(parent))) {
+                files::clear(&self.path.join(name))?;
+            }
+        }
+        Ok(self.set_lent(&[])?)
+    }
+
     fn info(&self) -> Result<SlotInfo, GitError> {
         let mark = self.mark();
         let holder = mark.and_then(|mark| mark.holder);
@@ -329,6 +367,23 @@ impl Place {
 fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<(), GitError> {
     let bytes = serde_json::to_vec(value).expect("plain structs of strings serialise");
     Ok(disk::replace(path, &bytes, durability)?)
+}
+
+/// An absolute path without symlinks, as git would record it, also for what does not exist yet.
+fn resolve(path: &Path) -> Result<PathBuf, DiskError> {
+    let fail = |source| DiskError::new("resolve", path, source);
+    let absolute = std::path::absolute(path).map_err(fail)?;
+    let mut existing = &*absolute;
+    loop {
+        match (std::fs::canonicalize(existing), existing.parent()) {
+            (Ok(real), _) => {
+                let rest = absolute.strip_prefix(existing).unwrap_or(Path::new(""));
+                return Ok(real.join(rest).components().collect());
+            }
+            (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => existing = parent,
+            (Err(error), _) => return Err(fail(error)),
+        }
+    }
 }
 
 /// Empty where the system does not tell.

@@ -45,8 +45,7 @@ fn visit(root: &Path, ignore: &mut Ignore, extra: &Extra, found: &mut Found<'_>)
 
 /// Whether this `.git` makes its directory a repository, and not just a name.
 fn is_repository(git: &Path) -> bool {
-    git.join("HEAD").is_file()
-        || (git.is_file() && std::fs::read(git).is_ok_and(|bytes| bytes.starts_with(b"gitdir:")))
+    git.join("HEAD").is_file() || super::files::read_plain(git).starts_with(b"gitdir:")
 }
 
 fn entries(directory: &Path, relative: &[u8]) -> Result<Vec<Extra>, DiskError> {
@@ -58,7 +57,7 @@ fn entries(directory: &Path, relative: &[u8]) -> Result<Vec<Extra>, DiskError> {
         let kind = entry.file_type().map_err(fail)?;
         let name = entry.file_name().into_vec();
         let kind = match () {
-            () if name == b".git" => ExtraKind::Repository,
+            () if name.eq_ignore_ascii_case(b".git") => ExtraKind::Repository,
             () if kind.is_dir() => ExtraKind::Directory,
             () if kind.is_symlink() => ExtraKind::Symlink,
             () if kind.is_file() => ExtraKind::File,

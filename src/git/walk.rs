@@ -41,7 +41,7 @@ pub(in crate::git) enum ExtraKind {
     Directory,
     /// A pipe, a socket, a device: git cannot keep it.
     Special,
-    /// A repository's own files, `.git`, below the root.
+    /// A repository's own files, `.git` in whatever case: no tree can hold that name.
     Repository,
 }
 
@@ -234,8 +234,8 @@ impl<'a> Walker<'a> {
 
     /// A name that is on disk and not tracked, or is not what is tracked.
     fn extra(&mut self, parent: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<(), Errno> {
-        let is_git = name.to_bytes() == b".git";
-        if is_git && self.path.is_empty() {
+        let is_git = name.to_bytes().eq_ignore_ascii_case(b".git");
+        if self.path.is_empty() && name.to_bytes() == b".git" {
             return Ok(());
         }
         let kind = match known(parent, name, kind)? {
@@ -311,4 +311,17 @@ fn known(parent: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<FileType
         }
         kind => Ok(kind),
     }
+}
+
+/// Whether the last name of a path is `.git`, in whatever case.
+pub(in crate::git) fn is_git_name(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.eq_ignore_ascii_case(b".git"))
+}
+
+/// Whether a path of a tree or an index may be one on disk: nothing that leads out of the slot or into its `.git`.
+pub(in crate::git) fn is_safe(path: &[u8]) -> bool {
+    let forbidden = |name: &[u8]| {
+        matches!(name, b"" | b"." | b"..") || name.eq_ignore_ascii_case(b".git") || name.contains(&0)
+    };
+    !path.split(|byte| *byte == b'/').any(forbidden)
 }

@@ -70,6 +70,7 @@ pub(in crate::git) fn forget(repo: &RepoPath, name: &str) -> Result<(), GitError
 fn build(repo: &RepoPath, admin: &Path, state: &[(&str, Vec<u8>)]) -> Result<(), GitError> {
     let parent = repo.common_dir.join("worktrees");
     disk::create_directory(&parent)?;
+    disk::create_directory(&repo.common_dir.join("spb"))?;
     let fail = |source| DiskError::new("create the directory", admin, source);
     let temporary =
         tempfile::Builder::new().prefix("worktree-").tempdir_in(repo.common_dir.join("spb")).map_err(fail)?;
@@ -92,7 +93,9 @@ fn tidy(admin: &Path) -> Result<(), GitError> {
     let fail = |source| DiskError::new("read the directory", admin, source);
     for entry in std::fs::read_dir(admin).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        if !KEPT.iter().any(|kept| entry.file_name() == *kept) {
+        let is_kept = KEPT.iter().any(|kept| entry.file_name() == *kept);
+        let is_sound = entry.file_name() != "index" || entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_kept || !is_sound {
             files::clear(&entry.path())?;
         }
     }

@@ -102,6 +102,18 @@ impl Tool {
         Ok(ToolOutput { code: exit_code(output.status), stdout: output.stdout, stderr: output.stderr })
     }
 
+    /// Runs it to its end on our own standard streams and in our process group, as a shell's child; gives its exit code.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn attach(self) -> io::Result<i32> {
+        use std::os::unix::process::CommandExt;
+        let mut command = self.command();
+        // The group of the terminal: the one that may read from it. Set to our own, which `0` of `command` is not.
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        Ok(exit_code(command.process_group(group).status()?))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
     fn command(&self) -> std::process::Command {
         use std::os::unix::process::CommandExt;

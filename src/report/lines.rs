@@ -68,12 +68,17 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
     };
     match &record.event {
         RunEvent::RunStarted(started) => Some(began(view, started)),
-        RunEvent::RunResumed { finished, .. } => Some(format!(
-            "{} run {} resumed, {} kept",
-            workflow(view),
-            view.run,
-            text::count(*finished, "finished node")
-        )),
+        RunEvent::RunResumed { finished, assumed, again, .. } => {
+            let assumed = assumed.iter().map(|done| format!(", `{}` taken for done", text::line(&done.node)));
+            let again = again.iter().map(|node| format!(", `{}` runs again", text::line(node)));
+            Some(format!(
+                "{} run {} resumed, {} kept{}",
+                workflow(view),
+                view.run,
+                text::count(*finished, "finished node"),
+                assumed.chain(again).collect::<String>()
+            ))
+        }
         RunEvent::NodeStarted { node, attempt: 1, why } => {
             row(label("start", style::cyan, marks), node, text::line(why).into_owned())
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{shape, text};
 use crate::event::Outcome;
+use crate::name::RunId;
 use crate::store::runs::{RunState, RunView};
 
 /// What to type next, most useful first; ready for a shell.
@@ -11,6 +12,9 @@ pub fn commands(view: &RunView) -> Vec<String> {
     let run = &view.run;
     match view.state() {
         RunState::Running => vec![format!("spb logs {run} --follow"), format!("spb cancel {run}")],
+        _ if view.unknown().next().is_some() => {
+            ["done", "again"].map(|answer| assume(run, view.unknown(), answer)).to_vec()
+        }
         RunState::Interrupted | RunState::Cancelled => vec![format!("spb resume {run}")],
         RunState::Failed => after_failure(view),
         RunState::Succeeded => match view.finished.as_ref().and_then(|finished| finished.branch.as_deref()) {
@@ -21,6 +25,13 @@ pub fn commands(view: &RunView) -> Vec<String> {
             None => Vec::new(),
         },
     }
+}
+
+/// The command that goes on with a run after a person has found out what became of these nodes.
+pub fn assume<'n>(run: &RunId, nodes: impl Iterator<Item = &'n str>, answer: &str) -> String {
+    let answers: String =
+        nodes.map(|node| format!(" --assume {}", quoted(&format!("{node}={answer}")))).collect();
+    format!("spb resume {run}{answers}")
 }
 
 fn after_failure(view: &RunView) -> Vec<String> {

@@ -170,6 +170,7 @@ pub fn state_word(node: &NodeView, engine_is_alive: bool) -> &'static str {
     match &node.state {
         NodeState::Waiting => "waiting",
         NodeState::Running if engine_is_alive => "running",
+        NodeState::Running if node.summary.external => "unknown",
         NodeState::Running => "interrupted",
         NodeState::Finished(finished) => finished.outcome.word(),
     }

@@ -19,8 +19,12 @@ pub fn run_id() -> RunId {
 }
 
 fn started(nodes: &[&str]) -> RunEvent {
-    let node =
-        |name: &&str| NodeSummary { node: (*name).to_owned(), stage: "main".to_owned(), needs: Vec::new() };
+    let node = |name: &&str| NodeSummary {
+        node: (*name).to_owned(),
+        stage: "main".to_owned(),
+        needs: Vec::new(),
+        external: false,
+    };
     RunEvent::RunStarted(Box::new(RunStarted {
         format: FORMAT,
         version: "0.1.0".to_owned(),
@@ -322,7 +326,7 @@ fn a_resumed_run_waits_again_for_what_had_not_succeeded() {
     let mut events = failing();
     let RunEvent::RunStarted(first) = &events[0] else { unreachable!() };
     let engine = first.engine.clone();
-    events.push(RunEvent::RunResumed { engine, finished: 2 });
+    events.push(RunEvent::RunResumed { engine, finished: 2, assumed: Vec::new(), again: Vec::new() });
     let runs = folded(events);
     let counts = shape::counts(&runs[&run_id()]);
     assert_eq!((counts.ran, counts.cached, counts.failed, counts.waiting), (1, 1, 0, 3));

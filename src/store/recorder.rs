@@ -159,12 +159,10 @@ impl Recorder {
         drop(self.sender.send(Message::Index(index)));
     }
 
-    /// Returns when everything given so far is durable and told, or the thread has failed.
-    pub fn flush(&self) {
+    /// Returns when everything given so far is durable and told: true; or when the thread has failed: false.
+    pub fn flush(&self) -> bool {
         let (sender, receiver) = channel();
-        if self.sender.send(Message::Flush(sender)).is_ok() {
-            receiver.recv().ok();
-        }
+        self.sender.send(Message::Flush(sender)).is_ok() && receiver.recv().is_ok()
     }
 }
 

@@ -42,6 +42,23 @@ pub struct NodeView {
     pub started: Option<String>,
 }
 
+impl NodeView {
+    /// It has an external effect and began, and neither succeeded nor said by its exit code that it failed. One that
+    /// exited with 0 and lacks what it promised has had its effect.
+    fn is_unknown(&self) -> bool {
+        self.summary.external
+            && match &self.state {
+                NodeState::Waiting => false,
+                NodeState::Running => true,
+                NodeState::Finished(finished) => match finished.outcome {
+                    Outcome::Failed => finished.exit_code == Some(0) || finished.signal.is_some(),
+                    Outcome::TimedOut | Outcome::Cancelled => finished.attempts > 0,
+                    Outcome::Succeeded | Outcome::Cached | Outcome::Skipped => false,
+                },
+            }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum NodeState {
     Waiting,
@@ -101,6 +118,11 @@ impl RunView {
         })
     }
 
+    /// Nodes whose external effect may or may not have come about, once no engine works on the run.
+    pub fn unknown(&self) -> impl Iterator<Item = &str> {
+        self.nodes.values().filter(|node| node.is_unknown()).map(|node| node.summary.node.as_str())
+    }
+
     pub fn count(&self, matches: impl Fn(Outcome) -> bool) -> usize {
         let ended = self.nodes.values().filter_map(|node| match &node.state {
             NodeState::Finished(finished) => Some(finished.outcome),
@@ -142,7 +164,7 @@ impl RunView {
         self.last.clone_from(&record.time);
         match &record.event {
             RunEvent::RunStarted(_) => {}
-            RunEvent::RunResumed { engine, .. } => self.resumed(engine),
+            RunEvent::RunResumed { engine, assumed, .. } => self.resumed(engine, assumed),
             RunEvent::NodeStarted { node, attempt, why } => {
                 if let Some(view) = self.nodes.get_mut(node) {
                     view.state = NodeState::Running;
@@ -174,13 +196,23 @@ impl RunView {
     }
 
     /// What had not succeeded will be tried again.
-    fn resumed(&mut self, engine: &Engine) {
+    fn resumed(&mut self, engine: &Engine, assumed: &[NodeFinished]) {
         self.engine = engine.clone();
         self.finished = None;
         for view in self.nodes.values_mut() {
             match &view.state {
                 NodeState::Finished(finished) if finished.outcome.is_success() => {}
                 _ => view.state = NodeState::Waiting,
+            }
+        }
+        self.assume(assumed);
+    }
+
+    /// Takes nodes for finished because a person says so.
+    pub fn assume(&mut self, assumed: &[NodeFinished]) {
+        for finished in assumed {
+            if let Some(view) = self.nodes.get_mut(&finished.node) {
+                view.state = NodeState::Finished(Box::new(finished.clone()));
             }
         }
     }

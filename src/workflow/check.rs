@@ -1,6 +1,6 @@
 //! The meaning of a file: from its positioned tree to the checked [`Workflow`], with every problem on the way. This
-//! part does the top level; `check_inputs`, `check_graph`, `check_node` and `check_scope` do the rest. Cycles are
-//! not looked for here: `plan` finds them and names the path.
+//! part does the top level; `check_inputs`, `check_worktrees`, `check_graph`, `check_node` and `check_scope` do the
+//! rest. Cycles are not looked for here: `plan` finds them and names the path.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::expr::Template;
 use super::file::{self, Defaults};
 use super::file_values::{Jobs as JobsValue, Text};
 use super::keys::{self, Shape};
-use super::model::{Input, Jobs, Source, Workflow};
+use super::model::{Input, Jobs, Node, Setup, Source, Workflow};
 use super::problem::{Problem, Severity, Span};
 use super::read::{self, Piece};
 use super::schema::Step;
@@ -85,11 +85,14 @@ impl<'s> Check<'s> {
         let links = self.links(&drafts, &index);
         let placed = self.place_in_stages(&drafts, &links, &stages);
         let result = self.result(root, &world);
-        let base = self.base(root, &world);
+        let worktrees = self.worktrees(root, &world);
         let nodes = drafts.iter().enumerate().map(|(at, draft)| {
             (draft.name.clone(), self.node(draft, &links.of(at), placed[at], &defaults, &world))
         });
-        let nodes: IndexMap<_, _> = nodes.collect();
+        let mut nodes: IndexMap<_, _> = nodes.collect();
+        if let Some(setup) = &worktrees.setup {
+            read_by_setup(setup, &mut nodes);
+        }
         if self.problems.iter().all(|problem| problem.severity != Severity::Error) {
             // What is wrong may be the very place that reads an input.
             self.unused_inputs(&inputs);
@@ -104,7 +107,7 @@ impl<'s> Check<'s> {
             secrets: self.secrets(root),
             stages: stages.into_iter().map(|(name, _)| name).collect(),
             jobs: self.jobs(root),
-            base,
+            worktrees,
             result,
             nodes,
         })
@@ -131,7 +134,7 @@ impl<'s> Check<'s> {
         let shape: Option<&Shape> =
             keys::FILE.nested.iter().find(|(name, _)| *name == key).and_then(|(_, nest)| match nest {
                 keys::Nest::One(shape) => Some(&***shape),
-                keys::Nest::Each(_) | keys::Nest::Free { .. } => None,
+                keys::Nest::Each(_) => None,
             });
         read::piece(yaml, &[Step::Key(key)], key_span(root, key), shape, &mut self.problems)
     }
@@ -316,21 +319,6 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn base(&mut self, root: &Yaml<'_>, world: &World<'_>) -> Template {
-        let piece = self.top::<file::Worktrees>(root, "worktrees");
-        let found =
-            piece.as_ref().and_then(|piece| Some((piece.value.base.as_ref()?, piece.yaml.get("base")?.span)));
-        let Some((Text(base), span)) = found else { return Template::constant("HEAD") };
-        if base.is_empty() || base.starts_with('-') {
-            self.problems.push(
-                Problem::error("spb::worktrees::base", span, format!("{base:?} is not a revision"))
-                    .label("a branch, tag or commit"),
-            );
-        }
-        let names = world.inputs_and_env("`worktrees.base`");
-        self.expressions.template(base, span, || &names, &mut self.problems)
-    }
-
     /// Names of variables to copy from the caller's environment.
     fn variable_names(&mut self, root: &Yaml<'_>, key: &str) -> Vec<String> {
         let Some(piece) = self.top::<Vec<Text>>(root, key) else { return Vec::new() };
@@ -382,6 +370,15 @@ impl<'s> Check<'s> {
                     )),
                 );
             }
+        }
+    }
+}
+
+/// What a setup made its slot into is part of what the nodes in it depend on.
+fn read_by_setup(setup: &Setup, nodes: &mut IndexMap<String, Node>) {
+    for node in nodes.values_mut().filter(|node| node.workspace.is_leased()) {
+        if let Some(reads) = &mut node.reads {
+            reads.extend(setup.reads.iter().cloned());
         }
     }
 }

@@ -9,12 +9,13 @@ use indexmap::IndexMap;
 use super::check::{Check, CheckedDefaults, Draft, Env, without_places};
 use super::check_graph::NodeLinks;
 use super::check_names;
+use super::check_outputs::no_cache;
 use super::check_scope::World;
 use super::expr::types::Names;
 use super::expr::{Condition, Template};
 use super::file_node;
 use super::file_values::{CacheChoice, Period, RetryReason, Run, Text};
-use super::model::{Action, Node, Reference, Retry, RetryOn, Workspace};
+use super::model::{Action, Effect, Node, OnConflict, Reference, Retry, RetryOn, Workspace};
 use super::problem::{Problem, Span};
 use super::yaml::{Yaml, shorten};
 
@@ -53,6 +54,7 @@ impl Check<'_> {
         let at = At { draft, world, needs, names: OnceCell::new() };
         let file = &draft.file;
         let workspace = self.workspace(&at, defaults);
+        let effect = self.effect(&at);
         Node {
             name: draft.name.clone(),
             span: draft.span,
@@ -62,8 +64,8 @@ impl Check<'_> {
             needs: references(links.needs),
             after: references(links.after),
             when: self.when(&at),
-            matrix: self.matrix(&at),
-            retry: self.retry(&at, defaults),
+            matrix: self.matrix(file.matrix.as_ref(), at.yaml("matrix"), world),
+            retry: if effect == Effect::External { no_retry() } else { self.retry(&at, defaults) },
             timeout: self.timeout(&at, defaults),
             allow_failure: file.allow_failure.unwrap_or(false),
             env: self.node_env(&at, defaults),
@@ -73,7 +75,9 @@ impl Check<'_> {
             writes: self.globs(&at, "writes", file.writes.as_deref()),
             outputs: self.outputs(&at),
             artifacts: self.globs(&at, "artifacts", file.artifacts.as_deref()).unwrap_or_default(),
-            cache: self.cache(&at, defaults, workspace),
+            cache: if effect == Effect::External { no_cache() } else { self.cache(&at, defaults, workspace) },
+            effect,
+            on_conflict: self.on_conflict(&at),
         }
     }
 
@@ -190,6 +194,68 @@ impl Check<'_> {
         }
     }
 
+    fn on_conflict(&mut self, at: &At<'_>) -> OnConflict {
+        use file_node::OnConflict as File;
+        let file = &at.draft.file;
+        // One need is enough: one that changed nothing hands on the results of several.
+        if file.on_conflict.is_some() && file.needs.as_ref().is_none_or(Vec::is_empty) {
+            self.problems.push(
+                Problem::error(
+                    "spb::on_conflict::unused",
+                    at.span("on_conflict"),
+                    "without `needs` there is nothing to merge",
+                )
+                .label("has no effect")
+                .help("remove `on_conflict`, or name what it needs"),
+            );
+        }
+        match file.on_conflict {
+            Some(File::Ours) => OnConflict::Ours,
+            Some(File::Theirs) => OnConflict::Theirs,
+            Some(File::Union) => OnConflict::Union,
+            Some(File::Fail) | None => OnConflict::Fail,
+        }
+    }
+
+    /// An external effect happens at most once: what would repeat it, or take an earlier result for it, is refused.
+    /// `defaults` say nothing of such nodes.
+    fn effect(&mut self, at: &At<'_>) -> Effect {
+        let file = &at.draft.file;
+        if file.effect != Some(file_node::Effect::External) {
+            return Effect::Local;
+        }
+        let own_cache = !matches!(file.cache, None | Some(CacheChoice::Switch(false)));
+        let repeats = file.retry.as_ref().is_some_and(|retry| retry.max > 0 || retry.between.is_some());
+        for (key, used, why, help) in [
+            (
+                "retry",
+                repeats,
+                "would repeat it",
+                "let the script itself try again where it knows that nothing happened",
+            ),
+            (
+                "cache",
+                own_cache,
+                "would leave it out",
+                "put what can be cached into a node of its own, and need that one",
+            ),
+        ] {
+            if used {
+                self.problems.push(
+                    Problem::error(
+                        "spb::effect::conflict",
+                        at.span(key),
+                        format!("`{key}` does not go with `effect: external`: it happens once, whenever the node runs"),
+                    )
+                    .label(why)
+                    .also(at.span("effect"), "the effect")
+                    .help(format!("remove `{key}`; {help}")),
+                );
+            }
+        }
+        Effect::External
+    }
+
     fn retry(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Retry {
         let own = at.draft.file.retry.as_ref();
         let Some(file) = own.or(defaults.file.retry.as_ref()) else { return no_retry() };
@@ -278,6 +344,7 @@ impl Check<'_> {
                 &[
                     ("reads", file.reads.is_some(), "it holds no file of the repository"),
                     ("writes", file.writes.is_some(), "its changes are thrown away"),
+                    ("on_conflict", file.on_conflict.is_some(), "the changes of its needs are not there"),
                 ],
             ),
             File::Repo => (
@@ -287,6 +354,7 @@ impl Check<'_> {
                     ("writes", file.writes.is_some(), "your own checkout may change while the node runs"),
                     ("artifacts", file.artifacts.is_some(), "what is in your own checkout stays there"),
                     ("cache", own_cache, "a node in your own checkout always runs"),
+                    ("on_conflict", file.on_conflict.is_some(), "the changes of its needs are not there"),
                 ],
             ),
         };

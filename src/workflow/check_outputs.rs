@@ -92,6 +92,6 @@ impl Check<'_> {
     }
 }
 
-fn no_cache() -> Cache {
+pub(super) fn no_cache() -> Cache {
     Cache { enabled: false, ttl: None, tools: Vec::new(), extra: Vec::new() }
 }

@@ -10,7 +10,7 @@ use super::check::Draft;
 use super::expr::Template;
 use super::expr::types::{Names, Type, What};
 use super::file_node::{Output, OutputFormat};
-use super::file_values::{AxisChoice, Json};
+use super::file_values::{AxisChoice, Json, Matrix};
 use super::model::{Input, InputKind};
 use super::suggest::NodeIndex;
 use super::yaml::Entry;
@@ -81,8 +81,7 @@ impl<'w> World<'w> {
     pub fn node(&self, draft: &Draft<'_, '_>, needs: &[usize]) -> Names<'w> {
         let mut names = self.run_level("a node");
         if let Some(matrix) = &draft.file.matrix {
-            let axes = matrix.iter().map(|(name, axis)| (name.clone(), self.axis_type(axis)));
-            names.roots.push(("matrix", Type::record(What::Matrix, axes)));
+            names.roots.push(("matrix", Type::record(What::Matrix, self.matrix_types(matrix))));
         }
         let needs = needs.iter().map(|at| {
             let need = &self.drafts[*at];
@@ -90,6 +89,28 @@ impl<'w> World<'w> {
         });
         names.roots.push(("needs", Type::record(What::Needs, needs)));
         names
+    }
+
+    /// The names of a matrix, those that only `include` has as well. One that some instance may lack can be `null`.
+    fn matrix_types(&self, matrix: &Matrix) -> IndexMap<String, Type> {
+        let mut types: IndexMap<String, Type> =
+            matrix.axes().map(|(name, axis)| (name.clone(), self.axis_type(axis))).collect();
+        let axes = types.len();
+        for (name, value) in matrix.exceptions("include").flatten() {
+            let own = value_type(value);
+            let joined = types.get(name).map_or(own.clone(), |known| known.clone().join(own));
+            types.insert(name.clone(), joined);
+        }
+        for (at, (name, kind)) in types.iter_mut().enumerate() {
+            // A map that repeats a value of a list may become an instance that lacks the others.
+            let mut whole = matrix
+                .exceptions("include")
+                .filter(|map| axes == 0 || map.keys().any(|key| matrix.0.contains_key(key)));
+            if at >= axes && axes > 0 || !whole.all(|map| map.contains_key(name)) {
+                *kind = kind.clone().join(Type::Null);
+            }
+        }
+        types
     }
 
     /// The type of one value of an axis.

@@ -43,8 +43,11 @@ pub struct File {
     /// What a run may use of the machine.
     #[schemars(extend("examples" = [{"jobs": 4}]))]
     pub limits: Option<Limits>,
-    /// Where the worktrees of nodes start from.
-    #[schemars(extend("examples" = [{"base": "origin/main"}]))]
+    /// The worktrees that nodes run in: where they start from, how many there are, and what they hold beside the files
+    /// of the repository.
+    #[schemars(extend("examples" = [
+        {"base": "origin/main"}, {"setup": "npm ci", "setup_reads": ["package-lock.json"], "copy": [".env"]}
+    ]))]
     pub worktrees: Option<Worktrees>,
     /// Settings for every node that does not set them itself.
     #[schemars(extend("examples" = [{"timeout": "10m", "retry": {"max": 2}}]))]
@@ -119,13 +122,45 @@ pub struct Limits {
     pub jobs: Option<Jobs>,
 }
 
-/// Where the worktrees of nodes start from.
+/// The worktrees that nodes run in. They are kept between runs and leased to one node at a time.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Worktrees {
     /// Revision that every run starts from: a branch, tag or commit. May hold `${{ }}` over `inputs` and `env`.
     #[schemars(extend("default" = "HEAD", "examples" = ["HEAD", "origin/main", "${{ inputs.base }}"]))]
     pub base: Option<Text>,
+    /// How many worktrees nodes of this workflow have at the same time. Without it, as many as there are nodes that run.
+    #[schemars(extend("minimum" = 1, "examples" = [4]))]
+    pub max: Option<u32>,
+    /// What is removed before a node gets a worktree: files that are neither tracked nor ignored, or ignored files
+    /// (`target/`, `node_modules/`) too.
+    #[schemars(extend("default" = "untracked", "examples" = ["all"]))]
+    pub clean: Option<Clean>,
+    /// Globs of ignored files that stay warm from one node to the next. All other ignored files are then removed before
+    /// a node gets the worktree. Without it, ignored files stay as `clean` says.
+    #[schemars(extend("examples" = [["target/", "node_modules/"]], "minItems" = 1))]
+    pub keep: Option<Vec<Text>>,
+    /// Globs of files in your checkout that git does not track, such as `.env`, to copy into every worktree. They never
+    /// replace a tracked file and are never part of a result. Their content is part of the cache key.
+    #[schemars(extend("examples" = [[".env", "config/local.json"]]))]
+    pub copy: Option<Vec<Text>>,
+    /// A script that makes a new worktree ready. It runs once in each, before its first node, and again when the script
+    /// or what `setup_reads` names has changed. The ignored files that it makes stay. When it fails, the node fails.
+    #[schemars(extend("examples" = ["npm ci", "./scripts/install.sh"]))]
+    pub setup: Option<Text>,
+    /// Globs of tracked files that `setup` depends on: it runs again where they have changed.
+    #[schemars(extend("examples" = [["package-lock.json"]]))]
+    pub setup_reads: Option<Vec<Text>>,
+}
+
+/// What is removed before a node gets a worktree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Clean {
+    /// Files that are neither tracked nor ignored.
+    Untracked,
+    /// These and all ignored files.
+    All,
 }
 
 /// Settings for every node that does not set them itself.

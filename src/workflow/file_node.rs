@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file_values::{AxisChoice, CacheChoice, Period, RetryReason, Run, Text};
+use super::file_values::{CacheChoice, Matrix, Period, RetryReason, Run, Text};
 
 /// One step of the work. It says what it does with `run`, and what it waits for with `needs`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -28,9 +28,10 @@ pub struct Node {
     /// Condition for running. `success()` is implied unless it names `success()`, `failure()` or `always()`.
     #[schemars(extend("default" = "success()", "examples" = ["inputs.release", "failure()", "needs.scan.outputs.count != \"0\""]))]
     pub when: Option<Text>,
-    /// Runs the node once per combination of these lists. The values are read as `${{ matrix.name }}`.
+    /// Runs the node once per combination of these lists. The values are read as `${{ matrix.name }}`. `exclude` leaves
+    /// combinations out; `include` adds values to combinations, or combinations.
     #[schemars(extend("examples" = [{"os": ["linux", "macos"], "toolchain": ["stable", "beta"]}]))]
-    pub matrix: Option<IndexMap<String, AxisChoice>>,
+    pub matrix: Option<Matrix>,
     /// Name of the stage, from the top-level `stages`. By default the latest stage among its needs, else the first.
     #[schemars(extend("examples" = ["verify"]))]
     pub stage: Option<Text>,
@@ -73,6 +74,14 @@ pub struct Node {
     /// `false`: the node always runs. A map adds to what decides whether an earlier result is taken.
     #[schemars(extend("default" = true, "examples" = [false, {"ttl": "24h", "tools": ["cargo --version"]}]))]
     pub cache: Option<CacheChoice>,
+    /// What running the node does beyond its result. `external` is for a push, a deployment, a message: it always runs,
+    /// and at most once. If a crash leaves open whether it happened, `spb resume` asks.
+    #[schemars(extend("default" = "local", "examples" = ["external"]))]
+    pub effect: Option<Effect>,
+    /// What becomes of lines that several `needs` changed, each in its own way, when their results are merged into what
+    /// this node starts from.
+    #[schemars(extend("default" = "fail", "examples" = ["union"]))]
+    pub on_conflict: Option<OnConflict>,
 }
 
 /// Further attempts after a failure.
@@ -111,6 +120,30 @@ pub enum Workspace {
     Scratch,
     /// Your own checkout, one node at a time, never cached.
     Repo,
+}
+
+/// What running a node does beyond its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Nothing: an earlier result may take its place, and it may run again.
+    Local,
+    /// Something outside of the repository. Never cached, never run again silently.
+    External,
+}
+
+/// What becomes of lines that several needs changed, each in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The node fails before it starts, and the conflict names both needs and every file.
+    Fail,
+    /// The lines of the need that is named earlier, as `git merge -X ours`.
+    Ours,
+    /// The lines of the need that is named later, as `git merge -X theirs`.
+    Theirs,
+    /// The lines of both, as git's merge driver `union`.
+    Union,
 }
 
 /// A named value that dependents may read.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -42,6 +43,29 @@ pub enum CacheChoice {
 pub enum AxisChoice {
     Values(Vec<Json>),
     Expression(String),
+}
+
+/// The lists of a matrix by name, and its exceptions under `include` and `exclude`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Matrix(pub IndexMap<String, AxisChoice>);
+
+/// The names in a matrix that are no lists to combine.
+pub const EXCEPTIONS: [&str; 2] = ["include", "exclude"];
+
+impl Matrix {
+    pub fn axes(&self) -> impl Iterator<Item = (&String, &AxisChoice)> {
+        self.0.iter().filter(|(name, _)| !EXCEPTIONS.contains(&name.as_str()))
+    }
+
+    /// The maps under `include` or `exclude`.
+    pub fn exceptions(&self, key: &str) -> impl Iterator<Item = &serde_json::Map<String, serde_json::Value>> {
+        let list = match self.0.get(key) {
+            Some(AxisChoice::Values(values)) => values.as_slice(),
+            Some(AxisChoice::Expression(_)) | None => &[],
+        };
+        list.iter().filter_map(|Json(value)| value.as_object())
+    }
 }
 
 /// `timeout`, or an exit code.
@@ -311,8 +335,29 @@ schema!(Run, "Run", {
         { "type": "array", "items": { "type": ["string", "number", "boolean"] }, "minItems": 1 }
     ]
 });
-schema!(AxisChoice, "AxisChoice", {
-    "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string", "pattern": "\\$\\{\\{" }]
+schema!(Matrix, "Matrix", {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        "exclude": {
+            "description": "Combinations that are not run: those that have all the values of one of these maps.",
+            "type": "array",
+            "minItems": 1,
+            "items": { "type": "object", "minProperties": 1 },
+            "examples": [[{ "os": "macos", "toolchain": "beta" }]]
+        },
+        "include": {
+            "description": "Further values for the combinations whose lists' values these maps repeat, or for all if they \
+                            repeat none. A map that fits to no combination becomes a combination of its own.",
+            "type": "array",
+            "minItems": 1,
+            "items": { "type": "object", "minProperties": 1 },
+            "examples": [[{ "os": "linux", "flags": "--static" }, { "os": "windows", "toolchain": "stable" }]]
+        }
+    },
+    "additionalProperties": {
+        "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string", "pattern": "\\$\\{\\{" }]
+    }
 });
 
 impl JsonSchema for CacheChoice {

@@ -26,11 +26,6 @@ pub enum Nest {
     One(&'static LazyLock<Shape>),
     /// Under any name.
     Each(&'static LazyLock<Shape>),
-    /// Names are free, except those that a later version uses.
-    Free {
-        what: &'static str,
-        later: &'static [&'static str],
-    },
 }
 
 /// The field names that serde knows of a struct: the wire type stays the only list of them.
@@ -94,12 +89,10 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         "approve",
         "for_each",
         "loop",
-        "effect",
         "resources",
         "pools",
         "executor",
         "memory",
-        "on_conflict",
     ],
     foreign: &[
         ("if", "a condition is called `when`"),
@@ -131,7 +124,7 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("retry", Nest::One(&RETRY)),
         ("cache", Nest::One(&CACHE)),
         ("outputs", Nest::Each(&OUTPUT)),
-        ("matrix", Nest::Free { what: "a matrix", later: &["include", "exclude"] }),
+        ("on_conflict", Nest::One(&ON_CONFLICT)),
     ],
 });
 
@@ -160,8 +153,14 @@ static LIMITS: LazyLock<Shape> = LazyLock::new(|| Shape {
 static WORKTREES: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "`worktrees`",
     fields: fields::<file::Worktrees>(),
-    later: &["max", "setup", "setup_reads", "copy", "keep", "clean", "sparse"],
-    foreign: &[],
+    later: &["sparse"],
+    foreign: &[
+        ("install", "a script that prepares a worktree is called `setup`"),
+        ("cache", "ignored files that stay between leases are listed in `keep`"),
+        ("paths", "ignored files that stay between leases are listed in `keep`"),
+        ("files", "ignored files to bring along are listed in `copy`"),
+        ("count", "the most worktrees at a time is `max`"),
+    ],
     nested: vec![],
 });
 
@@ -189,6 +188,15 @@ static RETRY: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("attempts", "write `max`: how many further attempts follow the first"),
         ("backoff", "write `factor`"),
     ],
+    nested: vec![],
+});
+
+/// A word in this version.
+static ON_CONFLICT: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "`on_conflict`",
+    fields: &[],
+    later: &["agent"],
+    foreign: &[],
     nested: vec![],
 });
 

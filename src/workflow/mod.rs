@@ -13,6 +13,7 @@ mod check_node;
 mod check_outputs;
 mod check_result;
 mod check_scope;
+mod check_worktrees;
 pub mod expr;
 mod file;
 mod file_node;

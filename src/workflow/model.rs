@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::expr::{Condition, Template};
 use super::problem::Span;
@@ -25,8 +25,7 @@ pub struct Workflow {
     /// Never empty: `main` when the file names none.
     pub stages: Vec<String>,
     pub jobs: Jobs,
-    /// Revision that runs start from, `HEAD` when the file says nothing.
-    pub base: Template,
+    pub worktrees: Worktrees,
     pub result: ResultSpec,
     /// In file order.
     pub nodes: IndexMap<String, Node>,
@@ -44,6 +43,35 @@ pub struct Source {
 pub enum Jobs {
     Auto,
     Count(usize),
+}
+
+/// The slots in which nodes run.
+#[derive(Debug)]
+pub struct Worktrees {
+    /// Revision that runs start from, `HEAD` when the file says nothing.
+    pub base: Template,
+    /// Most slots that are leased at the same time.
+    pub max: Option<usize>,
+    pub ignored: Ignored,
+    /// Globs of files of the user's checkout that git does not track, brought into every slot.
+    pub copy: Vec<String>,
+    pub setup: Option<Setup>,
+}
+
+/// What becomes of the files that git ignores when a slot is leased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    Stay,
+    /// All but those that these globs match go.
+    KeepOnly(Vec<String>),
+}
+
+/// A script that makes a slot ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    pub script: String,
+    /// Globs of the files of the base that decide whether it runs again.
+    pub reads: Vec<String>,
 }
 
 /// A typed parameter.
@@ -86,8 +114,8 @@ pub struct Node {
     pub needs: Vec<Reference>,
     pub after: Vec<Reference>,
     pub when: Condition,
-    /// Axes in file order; empty for a node without a matrix.
-    pub matrix: IndexMap<String, Axis>,
+    /// Empty for a node without one.
+    pub matrix: Matrix,
     pub retry: Retry,
     pub timeout: Option<Duration>,
     pub allow_failure: bool,
@@ -102,6 +130,8 @@ pub struct Node {
     pub outputs: IndexMap<String, Output>,
     pub artifacts: Vec<String>,
     pub cache: Cache,
+    pub effect: Effect,
+    pub on_conflict: OnConflict,
 }
 
 /// A node named in `needs` or `after`.
@@ -117,6 +147,33 @@ pub enum Action {
     Script { script: String, shell: Vec<String> },
     /// `run` as a list: executed directly.
     Command { words: Vec<Template> },
+}
+
+/// The lists whose combinations are instances, and the exceptions.
+#[derive(Debug, Default)]
+pub struct Matrix {
+    /// In file order.
+    pub axes: IndexMap<String, Axis>,
+    /// Combinations with all the values of one of these are not run.
+    pub exclude: Vec<Map<String, Value>>,
+    /// Further values for the combinations they fit to, or combinations of their own.
+    pub include: Vec<Map<String, Value>>,
+}
+
+impl Matrix {
+    pub fn is_empty(&self) -> bool {
+        self.axes.is_empty() && self.include.is_empty()
+    }
+
+    /// What an instance reads as `matrix`: a name that its combination does not have is `null`.
+    pub fn values(&self, combination: &Map<String, Value>) -> Map<String, Value> {
+        let names = self.axes.keys().chain(self.include.iter().flat_map(Map::keys));
+        let mut values = combination.clone();
+        for name in names {
+            values.entry(name).or_insert(Value::Null);
+        }
+        values
+    }
 }
 
 #[derive(Debug)]
@@ -157,6 +214,49 @@ pub enum Workspace {
     Scratch,
     /// The user's own checkout, one node at a time; never cached.
     Repo,
+}
+
+impl Workspace {
+    /// Whether a node works in a slot.
+    pub fn is_leased(self) -> bool {
+        match self {
+            Self::Worktree | Self::Readonly => true,
+            Self::Scratch | Self::Repo => false,
+        }
+    }
+}
+
+/// What running a node does beyond its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it may be left out where its result is known, and repeated.
+    Local,
+    /// Something in the world: never cached, never repeated without a person's word.
+    External,
+}
+
+/// What becomes of lines that several needs changed, each in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    Fail,
+    /// The earlier need's lines.
+    Ours,
+    /// The later need's lines.
+    Theirs,
+    /// The lines of both.
+    Union,
+}
+
+impl OnConflict {
+    /// As the file spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Ours => "ours",
+            Self::Theirs => "theirs",
+            Self::Union => "union",
+        }
+    }
 }
 
 /// A named value that dependents may read.

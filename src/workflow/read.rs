@@ -156,16 +156,6 @@ fn nested(
                 trail.pop();
             }
         }
-        Nest::Free { what, later } => {
-            for (index, entry) in yaml.entries().iter().enumerate() {
-                if later.contains(&entry.key.as_ref()) {
-                    problems.push(not_yet(entry, what));
-                    trail.push(index);
-                    wrong.push(trail.clone());
-                    trail.pop();
-                }
-            }
-        }
     }
 }
 

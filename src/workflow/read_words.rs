@@ -107,6 +107,10 @@ fn expected(rules: &Value) -> String {
         words.dedup();
         return words.join(" or ").replace("`true` or `false` or", "`true`, `false` or");
     }
+    let variants = choices(rules);
+    if !variants.is_empty() {
+        return format!("one of {}", suggest::list(variants.into_iter()));
+    }
     if let Some(only) = rules.get("const") {
         return format!("`{}`", inline(only));
     }

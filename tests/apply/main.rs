@@ -18,3 +18,4 @@ mod merges;
 mod processes;
 mod repositories;
 mod results;
+mod worktrees;

@@ -196,3 +196,57 @@ nodes:
     let text = world.show(&run.success().branch(), "list.txt").unwrap();
     assert_eq!(text, "good.txt\nlist.txt\nsrc\nfailed true\n");
 }
+
+/// Two nodes that write the same line, and one with a rule that only looks, with dependents of its own.
+fn with_rule(rule: &str, workspace: &str) -> String {
+    format!(
+        r#"
+nodes:
+  left: {{ run: 'echo left > one.txt; echo l > l.txt' }}
+  right: {{ run: 'echo right > one.txt; echo r > r.txt' }}
+  both: {{ needs: [left, right], on_conflict: {rule}, workspace: {workspace}, run: 'echo both >> "$HOME/ran"' }}
+  next: {{ needs: [both, left], run: 'echo next >> "$HOME/ran"; cp one.txt seen.txt' }}
+"#
+    )
+}
+
+#[test]
+fn a_rule_settles_lines_in_conflict_once_for_all_that_follow() {
+    for workspace in ["worktree", "readonly"] {
+        for (rule, expect) in [("ours", "left\n"), ("theirs", "right\n"), ("union", "left\nright\n")] {
+            let world = World::with(&[("one.txt", "x\n")]);
+            let workflow = with_rule(rule, workspace);
+            let run = world.apply(&workflow).success();
+            for (file, text) in
+                [("one.txt", expect), ("seen.txt", expect), ("l.txt", "l\n"), ("r.txt", "r\n")]
+            {
+                assert_eq!(world.show(&run.branch(), file).as_deref(), Some(text), "{rule} {file}");
+            }
+            assert_eq!(world.take_ran(), "both next");
+            let all = "both cached, left cached, next cached, right cached";
+            let again = world.apply(&workflow).success().ended(all);
+            assert_eq!(world.show(&again.branch(), "seen.txt").as_deref(), Some(expect));
+            // What the cache knows of merges is only a memory: without it everything is found by content.
+            world.git(&["commit", "-q", "--allow-empty", "-m", "another base"]);
+            let moved = world.apply(&workflow).success().ended(all);
+            assert_eq!(world.show(&moved.branch(), "seen.txt").as_deref(), Some(expect));
+        }
+    }
+}
+
+#[test]
+fn another_rule_is_another_key_and_what_no_lines_decide_names_the_rule() {
+    let world = World::with(&[("one.txt", "x\n")]);
+    for (rule, expect) in [("ours", "left\n"), ("union", "left\nright\n"), ("ours", "left\n")] {
+        let run = world.apply(&with_rule(rule, "worktree")).success();
+        assert_eq!(world.show(&run.branch(), "seen.txt").as_deref(), Some(expect), "{rule}");
+    }
+    assert_eq!(world.take_ran(), "both both next next");
+    let removed = with_rule("theirs", "worktree").replace("echo right > one.txt", "git rm -q one.txt");
+    let run = world.apply(&removed).exits(1);
+    let message = run.message("both");
+    for word in ["`left`", "`right`", "one.txt", "on_conflict: theirs"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(world.take_ran(), "");
+}

@@ -205,6 +205,7 @@ pub fn started_by(base: &str, nodes: &[(&str, &str)], process: Process) -> RunEv
         node: (*node).to_owned(),
         stage: (*stage).to_owned(),
         needs: Vec::new(),
+        external: false,
     };
     RunEvent::RunStarted(Box::new(RunStarted {
         format: FORMAT,

@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests start processes and write files")]
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod branches;
 mod fixture;
+mod nodes;
 mod reading;

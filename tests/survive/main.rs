@@ -11,6 +11,7 @@ mod common;
 
 mod crash;
 mod disk;
+mod external;
 mod journal;
 mod signals;
 mod together;

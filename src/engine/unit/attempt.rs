@@ -5,12 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Done, Job, Ready, leave, plain};
+use super::{Done, Job, Ready, leave, plain, slot};
 use crate::engine::workspace::Place;
 use crate::event::{LiveEvent, LogPlace, Outcome, RunEvent};
 use crate::executor::{Ended, Finished, Stop, Task, local};
 use crate::store::recorder::{Notice, Objects};
-use crate::workflow::model::{OutputFrom, RetryOn};
+use crate::workflow::model::{Effect, OutputFrom, RetryOn};
 
 /// What all attempts together came to.
 pub struct Ran {
@@ -32,6 +32,7 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
         }
     };
     let mut attempt = 1;
+    let mut is_set_up = ready.setup.is_none();
     loop {
         let why = if attempt == 1 { ready.why.clone() } else { format!("attempt {attempt}") };
         let node = job.planned().id.clone();
@@ -41,10 +42,20 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             Vec::new(),
             Objects::None,
         );
-        if matches!(ready.workspace.place, Place::Repo { .. }) {
+        if matches!(ready.workspace.place, Place::Repo { .. }) || job.node().effect == Effect::External {
             // It acts outside of anything that can be made anew: that it began, and on what, is on disk first.
             let recorder = job.shared.recorder.clone();
-            tokio::task::spawn_blocking(move || recorder.flush()).await.ok();
+            let is_durable = tokio::task::spawn_blocking(move || recorder.flush()).await.unwrap_or(false);
+            if !is_durable {
+                leave::give_back(&job, ready);
+                return plain(&job, Outcome::Failed, "that it starts could not be recorded".to_owned());
+            }
+        }
+        if !is_set_up {
+            is_set_up = true;
+            if let Err(ran) = slot::set_up(&job, &mut ready).await {
+                return leave::end(job, ready, *ran).await;
+            }
         }
         let first = task(&job, &ready, &directory, job.prepared.argv.clone(), attempt);
         let finished = once(&job, first).await;
@@ -106,7 +117,7 @@ fn directory(job: &Job, ready: &Ready) -> Result<PathBuf, String> {
 }
 
 /// What to execute, and where.
-fn task(job: &Job, ready: &Ready, directory: &Path, argv: Vec<OsString>, attempt: u32) -> Task {
+pub fn task(job: &Job, ready: &Ready, directory: &Path, argv: Vec<OsString>, attempt: u32) -> Task {
     let wants_stdout = job.node().outputs.values().any(|output| output.from == OutputFrom::Stdout);
     Task {
         argv,
@@ -120,7 +131,8 @@ fn task(job: &Job, ready: &Ready, directory: &Path, argv: Vec<OsString>, attempt
     }
 }
 
-async fn once(job: &Job, task: Task) -> Finished {
+/// Runs a task to its end, with its process noted and its output shown.
+pub async fn once(job: &Job, task: Task) -> Finished {
     let context = job.context();
     let listener = job.shared.listener.clone();
     let (run, node) = (context.id.clone(), job.planned().id.clone());
@@ -134,6 +146,26 @@ async fn once(job: &Job, task: Task) -> Finished {
         }
     };
     local::run(task, job.stop.clone(), on_start, on_line).await
+}
+
+/// What the script that makes a slot ready is told: nothing of the node, whose results its work outlives, and no secret.
+pub fn setup_environment(job: &Job, ready: &Ready) -> Vec<(OsString, OsString)> {
+    let context = job.context();
+    let mut env = job.shared.base_env.clone();
+    let passed = context.pass_env.iter().filter_map(|(name, value)| Some((name.into(), value.clone()?)));
+    env.extend(passed);
+    for (name, value) in environment(job, ready, 1) {
+        let is_place =
+            ["SPB_RUN", "SPB_NODE", "SPB_CACHE_DIR", "SPB_BASE"].iter().any(|place| name == *place);
+        env.extend(is_place.then_some((name, value)));
+    }
+    last_wins(env)
+}
+
+/// An attempt that ended before there was a process.
+pub fn not_run(outcome: Outcome, message: String) -> Box<Ran> {
+    let last = Finished::without_process(Ended::NotStarted(message.clone()));
+    Box::new(Ran { attempts: 1, outcome, message, exit_code: None, signal: None, last })
 }
 
 /// Everything the process is told: later entries win.
@@ -164,7 +196,8 @@ fn last_wins(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
     kept.into_iter().collect()
 }
 
-fn judge(job: &Job, attempts: u32, last: Finished) -> Ran {
+/// What the end of a process means.
+pub fn judge(job: &Job, attempts: u32, last: Finished) -> Ran {
     let (outcome, message, exit_code, signal) = match &last.ended {
         _ if last.out_of_memory => {
             let message = "was killed, most likely because memory ran out".to_owned();

@@ -1,10 +1,9 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
-use std::path::Path;
-
 use super::attempt::{Ran, log_place};
 use super::{Done, Job, Ready, collect, furnish};
 use crate::disk;
+use crate::engine::base;
 use crate::engine::workspace::Place;
 use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome, RunEvent};
 use crate::git::tree::{self, Globs};
@@ -114,7 +113,8 @@ fn collected(job: &Job, ready: &mut Ready, ran: &Ran) -> Result<NodeResult, Stri
     let outputs = collect::outputs(node, ready.workspace.path(), &ready.workspace.room)?;
     let outputs = masked(job, outputs)?;
     let artifacts = kept_artifacts(job, ready)?;
-    let mut result = NodeResult { heads: job.heads.clone(), outputs, artifacts, ..NodeResult::default() };
+    let heads = base::passed_on(node, ready.base.map(|(base, _)| base), &job.heads);
+    let mut result = NodeResult { heads, outputs, artifacts, ..NodeResult::default() };
     if node.workspace == Kind::Worktree {
         capture(job, ready, &mut result)?;
     }
@@ -146,7 +146,10 @@ fn masked(
 
 fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
     let workspace = ready.workspace.path();
-    let paths = collect::artifact_paths(&job.node().artifacts, workspace)?;
+    let mut paths = collect::artifact_paths(&job.node().artifacts, workspace)?;
+    // They are the user's, and no result of the node.
+    let copies = &job.context().copies;
+    paths.retain(|path| !copies.iter().any(|copied| copied.path.as_os_str() == path.as_str()));
     paths
         .iter()
         .map(|path| artifacts::store(&job.shared.store, workspace, path).map_err(|error| error.to_string()))
@@ -212,7 +215,7 @@ pub fn back_to_base(job: &Job, ready: &mut Ready) -> Result<(), String> {
 fn take_out(ready: &mut Ready) {
     let workspace = ready.workspace.path().to_owned();
     for path in ready.restored.drain(..) {
-        if collect::is_reached_inside(&workspace, Path::new(&path)) {
+        if collect::is_reached_inside(&workspace, &path) {
             disk::remove(&workspace.join(path)).ok();
         }
     }
