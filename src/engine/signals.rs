@@ -31,6 +31,24 @@ impl Signals {
     }
 }
 
+/// When the run has ended, a signal ends the process again: it may have nothing left to do but to write to a reader that
+/// does not read.
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let listened = [
+            (&self.interrupt, libc::SIGINT),
+            (&self.terminate, libc::SIGTERM),
+            (&self.hang_up, libc::SIGHUP),
+        ];
+        for (signal, number) in listened {
+            if signal.is_some() {
+                // SAFETY: the default action needs no handler.
+                unsafe { libc::signal(number, libc::SIG_DFL) };
+            }
+        }
+    }
+}
+
 async fn one(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => {

@@ -256,6 +256,12 @@ impl World {
         self.store().join("runs").join(run).join("journal.ndjson")
     }
 
+    /// The text of every journal.
+    pub fn journals(&self) -> Vec<String> {
+        let runs = std::fs::read_dir(self.store().join("runs")).into_iter().flatten().flatten();
+        runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal.ndjson")).ok()).collect()
+    }
+
     /// The state of the newest run, as `spb status` says.
     #[track_caller]
     pub fn state(&self) -> String {

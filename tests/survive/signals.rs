@@ -196,3 +196,21 @@ fn secrets_are_not_shown_by_a_run_that_is_stopped() {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{}", path.display());
     }
 }
+
+#[test]
+fn a_reader_that_does_not_read_does_not_make_spb_deaf_to_signals() {
+    let world = World::new();
+    let nodes: String =
+        (0..400).map(|n| format!("  n{n}: {{ workspace: scratch, run: 'true' }}\n")).collect();
+    let mut spb = world.applying(&format!("nodes:\n{nodes}"), &["--quiet"]);
+    // Nobody reads the other end, and the events are more than a pipe holds.
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut child = spb.command.stdout(writer).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+    until(|| world.journals().iter().any(|journal| journal.contains("\"event\":\"run_finished\"")));
+    // The record is written a moment before signals are given back to the system.
+    until(|| {
+        crate::common::kill(child.id(), libc::SIGINT);
+        child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(world.state(), "succeeded");
+}
