@@ -14,9 +14,8 @@ use super::{Context, Exit, Failure, out};
 use crate::engine::setup::{Request, Settings, selection};
 use crate::event::Options;
 use crate::git::{Repo, RepoPath};
-use crate::plan::{Plan, PlanError, Selection, cycle};
+use crate::plan::{Plan, PlanError, Selection, cycle, expand};
 use crate::store::recorder::Notice;
-use crate::workflow::expr::Scope;
 use crate::workflow::input::{self, Given};
 use crate::workflow::model::Workflow;
 use crate::workflow::problem::{Problems, Severity};
@@ -240,9 +239,7 @@ fn ask(name: &str, description: &str) -> Option<String> {
 
 /// `worktrees.base` with the inputs in it.
 fn base_of(workflow: &Workflow, inputs: &IndexMap<String, serde_json::Value>) -> Result<String, Failure> {
-    let mut scope = Scope::default();
-    let inputs = inputs.clone().into_iter().collect();
-    scope.names.insert("inputs".to_owned(), serde_json::Value::Object(inputs));
+    let scope = expand::scope(workflow, inputs);
     workflow
         .worktrees
         .base

@@ -14,9 +14,7 @@ pub const MAX_INSTANCES: usize = 250_000;
 
 /// All instances of a workflow, in file order.
 pub fn instances(workflow: &Workflow, inputs: &IndexMap<String, Value>) -> Result<Vec<Instance>, PlanError> {
-    let mut scope = Scope::default();
-    scope.names.insert("inputs".to_owned(), Value::Object(inputs.clone().into_iter().collect()));
-    scope.names.insert("env".to_owned(), env(workflow, &scope));
+    let scope = scope(workflow, inputs);
     let mut combinations = Vec::with_capacity(workflow.nodes.len());
     let mut total = 0;
     for node in workflow.nodes.values() {
@@ -76,6 +74,14 @@ fn axes(node: &Node, scope: &Scope) -> Result<Vec<(String, Vec<Value>)>, PlanErr
         axes.push((name.clone(), values));
     }
     Ok(axes)
+}
+
+/// The names that are known before a run exists: `inputs`, and `env` as far as it needs no more.
+pub fn scope(workflow: &Workflow, inputs: &IndexMap<String, Value>) -> Scope {
+    let mut scope = Scope::default();
+    scope.names.insert("inputs".to_owned(), Value::Object(inputs.clone().into_iter().collect()));
+    scope.names.insert("env".to_owned(), env(workflow, &scope));
+    scope
 }
 
 /// The workflow's `env`, as far as it can be known: what fails here fails again, and is told, when the run is set up.

@@ -116,7 +116,7 @@ fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     settle(&connection)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    use_wal(&connection)?;
     // A commit survives a killed process; after a power loss `catch_up` reads the journals again.
     connection.pragma_update(None, "synchronous", "normal")?;
     let format = |connection: &Connection| -> rusqlite::Result<i64> {
@@ -138,8 +138,31 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// How long the first spb processes on a repository may get in each other's way.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The switch to a write-ahead log wants the file for itself, and SQLite does not wait for that on its own.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let began = std::time::Instant::now();
+    loop {
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        if mode == "wal" {
+            return Ok(());
+        }
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && began.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(20))?;
+    connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
     // KiB, negative as SQLite wants it: the entries of some ten thousand nodes.
     connection.pragma_update(None, "cache_size", -16_000)
