@@ -3,7 +3,7 @@
 //! connection settings.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
@@ -37,9 +37,18 @@ pub fn open(store: &Store) -> Result<Connection, StoreError> {
     let path = store.index_path();
     let fail = |source| StoreError::Index { path: path.clone(), source };
     let up_to_date = || {
-        let connection = connect(&path)?;
-        catch_up(store, &connection)?;
-        Ok(connection)
+        let began = Instant::now();
+        loop {
+            let opened = connect(&path).and_then(|connection| {
+                catch_up(store, &connection)?;
+                Ok(connection)
+            });
+            match opened {
+                // The change to a write-ahead log and its recovery do not wait for others that do the same.
+                Err(error) if is_busy(&error) && began.elapsed() < BUSY => std::thread::sleep(BUSY_LOOK),
+                done => return done,
+            }
+        }
     };
     if !damage_mark(store).exists() {
         match up_to_date() {
@@ -51,6 +60,15 @@ pub fn open(store: &Store) -> Result<Connection, StoreError> {
     let connection = up_to_date().map_err(fail)?;
     disk::remove(&damage_mark(store))?;
     Ok(connection)
+}
+
+/// How long another spb may keep the index from us.
+const BUSY: Duration = Duration::from_secs(20);
+/// Between two attempts where the library does not wait itself.
+const BUSY_LOOK: Duration = Duration::from_millis(10);
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Notes that the index is damaged: the next one who opens it rebuilds it. Whoever has it open goes on with it; what it
@@ -116,7 +134,7 @@ fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     settle(&connection)?;
-    use_wal(&connection)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
     // A commit survives a killed process; after a power loss `catch_up` reads the journals again.
     connection.pragma_update(None, "synchronous", "normal")?;
     let format = |connection: &Connection| -> rusqlite::Result<i64> {
@@ -138,31 +156,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// How long the first spb processes on a repository may get in each other's way.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The switch to a write-ahead log wants the file for itself, and SQLite does not wait for that on its own.
-fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
-    let began = std::time::Instant::now();
-    loop {
-        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        if mode == "wal" {
-            return Ok(());
-        }
-        match connection.pragma_update(None, "journal_mode", "wal") {
-            Err(error)
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
-                    && began.elapsed() < PATIENCE =>
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            done => return done,
-        }
-    }
-}
-
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
     // KiB, negative as SQLite wants it: the entries of some ten thousand nodes.
     connection.pragma_update(None, "cache_size", -16_000)
