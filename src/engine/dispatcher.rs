@@ -434,6 +434,10 @@ impl Dispatcher {
         let nodes = &self.ended[run.first..run.first + run.plan.instances.len()];
         let heads = finish::frontier(run, nodes, stage);
         let makers = if heads.len() > 1 { self.makers(number) } else { Vec::new() };
+        if !heads.is_empty() {
+            // Refs are about to be written. Without the note, one lost with the power would stay as an empty name.
+            self.rooms.announce().ok();
+        }
         self.stages.begin(&self.shared, number, stage, heads, makers);
     }
 

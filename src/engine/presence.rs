@@ -3,7 +3,7 @@
 //! `<store>/engines/<N>.lock` is held through the kernel while the process lives; `<N>.runs` names the runs it works on
 //! and lies there, durably, from before its first node until it has ended in order. A process that died, by whatever
 //! means, is a number with runs that nobody holds. It left perhaps processes, rooms, and, when the machine stopped as
-//! well, git objects of which only the names are on disk.
+//! well, git objects and refs of which only the names are on disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -109,12 +109,14 @@ fn clear(
     }
     remove_all(&rooms.join(number.to_string()))?;
     let began = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let aside = store.root().join("damaged-objects");
-    let count = loose::set_aside_damaged(repo, began - SLACK, &aside)?;
+    let aside = store.root().join("damaged");
+    let objects = loose::set_aside_damaged(repo, began - SLACK, &aside.join("objects"))?;
+    let refs = loose::set_aside_lost_refs(repo, began - SLACK, &aside)?;
     disk::remove(&runs)?;
-    Ok((count > 0).then(|| {
+    Ok((objects + refs > 0).then(|| {
         format!(
-            "the machine stopped while spb worked: {count} objects that had not reached the disk were moved to `{}`",
+            "the machine stopped while spb worked: {objects} objects and {refs} refs that had not reached the disk were \
+             moved to `{}`",
             aside.display()
         )
     }))

@@ -1,6 +1,6 @@
-//! Loose objects that did not reach the disk before the machine stopped: their names are there, their content is not.
-//! git takes such a name for the object and never writes it again, so that whoever makes the same object meets the
-//! damage for ever. Knows nothing of why the machine stopped.
+//! Loose objects and refs that did not reach the disk before the machine stopped: their names are there, their content
+//! is not. git takes the name for the object and never writes it again, so that whoever makes the same object meets the
+//! damage for ever; and it refuses to read or replace a ref that holds nothing. Knows nothing of why the machine stopped.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -40,6 +40,39 @@ pub fn set_aside_damaged(repo: &RepoPath, since: SystemTime, aside: &Path) -> Re
         set_aside(&new.remove(bad))?;
     }
     Ok(moved)
+}
+
+/// Moves refs that were written since `since` and hold nothing to `aside`, under their names. Returns how many.
+///
+/// # Errors
+/// When a file cannot be moved.
+pub fn set_aside_lost_refs(repo: &RepoPath, since: SystemTime, aside: &Path) -> Result<usize, GitError> {
+    let mut moved = 0;
+    let mut open = vec![PathBuf::from("refs")];
+    while let Some(relative) = open.pop() {
+        let entries = std::fs::read_dir(repo.common_dir.join(&relative)).into_iter().flatten().flatten();
+        for entry in entries {
+            let (name, Ok(meta)) = (relative.join(entry.file_name()), entry.metadata()) else { continue };
+            let is_new = meta.modified().is_ok_and(|time| time >= since);
+            // A lock is empty while it is held.
+            let is_lock = name.extension().is_some_and(|extension| extension == "lock");
+            if meta.is_dir() {
+                open.push(name);
+            } else if meta.is_file() && is_new && !is_lock && holds_nothing(&entry.path()) {
+                let place = aside.join(&name);
+                disk::create_directory(place.parent().unwrap_or(aside))?;
+                std::fs::rename(entry.path(), place)
+                    .map_err(|source| DiskError::new("set aside", &entry.path(), source))?;
+                moved += 1;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Empty, or of the right length and nothing but zeros: file systems leave the one or the other.
+fn holds_nothing(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
 /// Position of the first object that git cannot read. Packing reads each to its end. The library is not asked: it never
@@ -91,6 +124,24 @@ mod tests {
     use crate::git::Repo;
     use crate::git::repo::discover;
     use crate::git::testing::repository;
+
+    #[test]
+    fn new_refs_that_hold_nothing_are_set_aside() {
+        let directory = repository();
+        let repo = discover(directory.path()).unwrap();
+        crate::git::testing::git(directory.path(), &["commit", "-q", "--allow-empty", "-m", "start"]);
+        let refs = repo.common_dir.join("refs");
+        for (name, content) in [("heads/a", &[0; 41][..]), ("spb/cache", b""), ("spb/held.lock", b"")] {
+            crate::git::testing::write(&refs.join(name), content);
+        }
+        let aside = repo.common_dir.join("aside");
+        let later = SystemTime::now() + Duration::from_secs(60);
+        assert_eq!(set_aside_lost_refs(&repo, later, &aside).unwrap(), 0);
+        assert_eq!(set_aside_lost_refs(&repo, SystemTime::UNIX_EPOCH, &aside).unwrap(), 2);
+        assert!(aside.join("refs/spb/cache").exists() && refs.join("spb/held.lock").exists());
+        let listed = crate::git::testing::git(directory.path(), &["for-each-ref", "--format=%(refname)"]);
+        assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 1);
+    }
 
     #[test]
     fn only_what_cannot_be_read_is_set_aside_and_can_then_be_written_again() {

@@ -20,6 +20,8 @@ from faultlib import Report, Spb, kill_descendants
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
+# Set where the mounts are ours alone: another process with a copy of them would keep a dead file system alive.
+OWN_MOUNTS = "SPB_FAULTS_OWN_MOUNTS"
 
 
 class Disk:
@@ -80,6 +82,9 @@ def main():
     if os.geteuid() != 0:
         print("SKIP  power loss: mounting needs root")
         return 0
+    if not os.environ.get(OWN_MOUNTS):
+        os.environ[OWN_MOUNTS] = "1"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
     spb, report = Spb(options.spb), Report()
     if not baseline(spb, options, report):
         return report.end()

@@ -223,7 +223,7 @@ fn a_git_that_hangs_is_ended_with_the_engine() {
 }
 
 #[test]
-fn objects_that_were_lost_with_the_power_are_made_again() {
+fn objects_and_refs_that_were_lost_with_the_power_are_made_again() {
     let world = World::new();
     let gate = world.gate("g");
     let workflow =
@@ -242,11 +242,13 @@ fn objects_that_were_lost_with_the_power_are_made_again() {
     object("n\n").set_len(0).unwrap();
     let numbers: String = (1..=5000).map(|number| format!("{number}\n")).collect();
     object(&numbers).set_len(1000).unwrap();
+    put(&world.repo.join(".git/refs/spb/cache"), "");
     let running = world.spb(["resume", "--events", "ndjson"]).begin();
     gate.arrived();
     gate.open();
     let run = running.finish().success();
-    assert!(run.stderr.contains("damaged-objects"), "{run}");
+    assert!(run.stderr.contains("2 objects and 1 refs"), "{run}");
+    assert_eq!(run.end()["message"], "", "{run}");
     assert_eq!(world.show(&run.branch(), "n.txt").as_deref(), Some("n\n"));
     assert_eq!(world.show(&run.branch(), "m.txt"), Some(numbers));
     world.git(&["fsck", "--no-dangling"]);
