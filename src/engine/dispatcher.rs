@@ -164,9 +164,10 @@ impl Dispatcher {
         let runs = self.finish().await;
         let Self { shared, rooms, thread, mut failed, .. } = self;
         rooms.remove();
-        shared.recorder.flush();
-        if store_failed.is_none() {
-            store_failed = failed.try_recv().ok();
+        if !shared.recorder.flush() && store_failed.is_none() {
+            // The thread that records has failed just now, and its reason is on its way.
+            let reason = failed.recv().await;
+            store_failed = Some(reason.unwrap_or_else(|| "the thread that records has ended".to_owned()));
         }
         // The thread ends when the last recorder is gone; a unit that was given up may still hold one.
         if Arc::try_unwrap(shared).map(drop).is_ok() {

@@ -123,6 +123,9 @@ class Case:
         if self.nth or not wants_kill or self.moment(engine):
             return False
         self.kills += 1
+        return self.die(engine)
+
+    def die(self, engine):
         if self.mode == "engine":
             os.kill(engine.pid, signal.SIGKILL)
         elif self.mode == "group":
@@ -130,8 +133,6 @@ class Case:
         elif self.mode == "tree":
             os.kill(engine.pid, signal.SIGSTOP)
             kill_descendants()
-        elif self.mode == "power":
-            self.power_loss()
         elif self.mode == "stop":
             os.kill(engine.pid, signal.SIGSTOP)
             time.sleep(3)
@@ -140,9 +141,6 @@ class Case:
         else:
             self.ask(engine)
         return True
-
-    def power_loss(self):
-        raise NotImplementedError("power_loss.py knows how")
 
     def ask(self, engine):
         os.kill(engine.pid, SIGNALS[self.mode])

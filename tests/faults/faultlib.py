@@ -351,11 +351,14 @@ def check_result(sandbox):
     """R10 the newest result is the base and what every node wrote, and nothing else."""
     branches = sandbox.git("for-each-ref", "--format=%(refname)", "--sort=refname", "refs/heads/spb")
     newest = (branches.stdout.split() or ["main"])[-1]
-    changed = set(sandbox.git("diff", "--name-only", "main", newest).stdout.split())
+    diff = sandbox.git("diff", "--name-only", "main", newest, check=False)
+    if diff.returncode:
+        return [f"R10 {newest} cannot be read: {diff.stdout[:300]}"]
+    changed = set(diff.stdout.split())
     expected = {f"{node}.txt" for node in GRAPH}
     if changed != expected:
         return [f"R10 {newest} differs from what it should hold in {sorted(changed ^ expected)}"]
-    wrong = [node for node in GRAPH if sandbox.git("show", f"{newest}:{node}.txt").stdout != f"result of {node}\n"]
+    wrong = [node for node in GRAPH if sandbox.git("show", f"{newest}:{node}.txt", check=False).stdout != f"result of {node}\n"]
     return [f"R10 {newest} holds wrong files of {wrong}"] if wrong else []
 
 

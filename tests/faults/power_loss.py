@@ -63,12 +63,12 @@ class PowerCase(Case):
         super().__init__(spb, options, "power", seed, disk=self.disk.path)
         subprocess.run(["sync", "-f", self.sandbox.repo], check=True)
 
-    def power_loss(self):
+    def die(self, engine):
         self.disk.lose_power()
         kill_descendants()
         subprocess.run(["umount", self.disk.path], check=True)
         self.disk.mount()
-        # What git wrote without syncing is git's affair; the user's own commits were synced before.
+        return True
 
     def run(self):
         try:

@@ -1,6 +1,6 @@
-//! A disk that is full, of bytes or of inodes, for the repository or for the worktrees: no false success, and a run that
-//! can be carried on when there is room again. Needs a mount of its own; where that is not allowed, there is nothing to
-//! test with.
+//! A disk that is full, of bytes or of inodes, or that fails, for the repository or for the worktrees: no false success,
+//! and a run that can be carried on when there is room again. Needs a mount of its own, and strace; where one is missing,
+//! there is nothing to test with.
 
 use crate::common::World;
 
@@ -74,4 +74,33 @@ fn a_repository_without_inodes_is_no_success_and_no_end() {
 #[test]
 fn a_full_disk_of_the_worktrees_is_no_success_and_no_end() {
     check("pool", &["size=100k", "size=500k", "size=900k", "nr_inodes=12", "nr_inodes=25"]);
+}
+
+#[test]
+fn a_record_that_cannot_be_synced_is_never_a_success() {
+    for when in ["1", "2", "3", "5", "1+", "2+", "3+", "4+", "5+", "6+", "7+", "8+", "9+", "10+"] {
+        let world = World::new();
+        let file = world
+            .workflow("nodes:\n  a: { run: 'echo a > a.txt' }\n  b: { needs: [a], run: 'echo b > b.txt' }\n");
+        let output = world
+            .command("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"])
+            .arg(format!("inject=fdatasync:error=EIO:when={when}"))
+            .args([env!("CARGO_BIN_EXE_spb").as_ref(), "apply".as_ref(), file.as_os_str()])
+            .output();
+        let Ok(output) = output else { return };
+        let said = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => assert_eq!(world.state(), "succeeded", "{when}\n{said}"),
+            Some(1 | 3) => assert!(said.contains("error") || said.contains("failed"), "{when}\n{said}"),
+            code => panic!("{when} ended with {code:?}\n{said}"),
+        }
+        let status = world.spb(["status", "--json"]).run().success();
+        let run = match status.stdout.trim() {
+            "null" => world.spb(["apply".as_ref(), file.as_os_str()]).run(),
+            _ => world.spb(["resume", "latest"]).run(),
+        };
+        run.success();
+        assert_eq!(world.state(), "succeeded", "{when}");
+    }
 }
