@@ -253,3 +253,25 @@ fn pattern() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec!["a.rs", "*.rs", "c", "b", "**", "*", "d", "{c,d}", "?", "[a-c]*"]);
     prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"))
 }
+
+#[test]
+fn a_commit_that_cannot_be_written_is_an_error_and_no_id() {
+    let test = TestRepo::with(&[("a", "1\n")]);
+    let (base, repo) = (test.head(), test.repo());
+    let tree = repo.tree_of(base).unwrap();
+    // The same input gives the same id, so the place of the object is known before it is in the way.
+    let directory = (0..100)
+        .find_map(|number| {
+            let message = format!("message {number}");
+            let id = repo.commit(tree, &[base], &message, Stamp::Like(base)).unwrap().to_string();
+            let directory = test.repo_path().common_dir.join("objects").join(&id[..2]);
+            let is_alone = std::fs::read_dir(&directory).unwrap().count() == 1;
+            is_alone.then_some((directory, message))
+        })
+        .expect("one of a hundred ids shares its first byte with no other object");
+    let (directory, message) = directory;
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::write(&directory, "in the way").unwrap();
+    let written = test.repo().commit(tree, &[base], &message, Stamp::Like(base));
+    assert!(matches!(&written, Err(GitError::Library { .. })), "{written:?}");
+}

@@ -113,8 +113,14 @@ impl Repo {
         let tree = self.tree_object(tree)?;
         let parents = parents.iter().map(|id| self.commit_object(*id)).collect::<Result<Vec<_>, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
+        // In two steps: `git_commit_create` gives an id even where the object could not be written.
+        let content = self
+            .raw
+            .commit_create_buffer(&signature, &signature, message, &tree, &parents)
+            .map_err(GitError::library("make a commit"))?;
         self.raw
-            .commit(None, &signature, &signature, message, &tree, &parents)
+            .odb()
+            .and_then(|objects| objects.write(git2::ObjectType::Commit, &content))
             .map(CommitId)
             .map_err(GitError::library("write a commit"))
     }
