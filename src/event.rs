@@ -202,6 +202,29 @@ pub struct NodeFinished {
     pub usage: Usage,
 }
 
+impl NodeFinished {
+    /// The record of a node of which no process ran: everything else is for those that did.
+    pub fn without_run(node: &str, outcome: Outcome, message: impl Into<String>) -> Self {
+        Self {
+            node: node.to_owned(),
+            outcome,
+            attempts: 0,
+            duration_ms: 0,
+            saved_ms: 0,
+            exit_code: None,
+            signal: None,
+            message: message.into(),
+            allowed_to_fail: false,
+            key: None,
+            quick_key: None,
+            base_tree: None,
+            result: None,
+            log: None,
+            usage: Usage::default(),
+        }
+    }
+}
+
 /// What a node leaves for its dependents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeResult {

@@ -237,7 +237,7 @@ impl Dispatcher {
             Ok(true) => {}
             Ok(false) => {
                 let message = format!("its `when` is false: {}", run.plan.node(instance).when.source());
-                return self.tell(node, unit::without_run(&planned.id, Outcome::Skipped, message, false));
+                return self.tell(node, NodeFinished::without_run(&planned.id, Outcome::Skipped, message));
             }
             Err(error) => return self.fail(node, error.to_string()),
         }
@@ -302,14 +302,7 @@ impl Dispatcher {
         if run.options.fresh && planned.role == Role::Run && !self.flights.has_made(key) {
             return None;
         }
-        let oldest = lookup::oldest_accepted(run.plan.node(instance));
-        let entry = self.cache.as_ref()?.quick(key, oldest).ok()??;
-        if !lookup::is_whole(&entry.result, &self.shared, &self.repo) {
-            return None;
-        }
-        let known = (&self.repo, self.cache.as_ref());
-        let heads = base::passed_on_as_known(run.plan.node(instance), known, run.base, heads)?;
-        Some(lookup::cached(&planned.id, *entry, heads, (key, None)))
+        lookup::quick(&self.shared, (&self.repo, self.cache.as_ref()?), run, instance, key, heads)
     }
 
     /// The reason to run that is known without looking at files.
@@ -369,7 +362,12 @@ impl Dispatcher {
         let outcome = self.ended[need].as_ref().map_or("did not run", |ended| ended.outcome.word());
         let message = format!("needs `{need_id}`: {}", outcome.replace('_', " "));
         let id = &run.plan.instances[instance].id;
-        self.record(node, unit::without_run(id, Outcome::Skipped, message, false), Vec::new(), Objects::None);
+        self.record(
+            node,
+            NodeFinished::without_run(id, Outcome::Skipped, message),
+            Vec::new(),
+            Objects::None,
+        );
     }
 
     fn cancel(&mut self, node: NodeId) {
@@ -378,7 +376,7 @@ impl Dispatcher {
         let id = &run.plan.instances[instance].id;
         let message =
             if *self.stop.borrow() == Stop::Run { "another node failed" } else { "the run was stopped" };
-        let finished = unit::without_run(id, Outcome::Cancelled, message.to_owned(), false);
+        let finished = NodeFinished::without_run(id, Outcome::Cancelled, message);
         self.record(node, finished, Vec::new(), Objects::None);
     }
 
@@ -386,9 +384,12 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         let (_, run, instance) = place(&shared, node);
         let message = run.mask.apply(&message).into_owned();
-        let allowed = run.plan.node(instance).allow_failure;
         let id = &run.plan.instances[instance].id;
-        self.tell(node, unit::without_run(id, Outcome::Failed, message, allowed));
+        let finished = NodeFinished {
+            allowed_to_fail: run.plan.node(instance).allow_failure,
+            ..NodeFinished::without_run(id, Outcome::Failed, message)
+        };
+        self.tell(node, finished);
     }
 
     fn tell(&mut self, node: NodeId, finished: NodeFinished) {

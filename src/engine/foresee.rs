@@ -117,12 +117,9 @@ impl Ahead<'_> {
             Keyed::Fileless(key) | Keyed::Quick(key) => key,
         };
         let Some(cache) = &self.cache else { return Foreseen::Runs { why: "never run before".to_owned() } };
-        let quick = cache.quick(key, lookup::oldest_accepted(node)).ok().flatten();
-        let known = (&self.repo, Some(cache));
-        if let Some(entry) = quick.filter(|entry| lookup::is_whole(&entry.result, self.shared, &self.repo))
-            && let Some(heads) = base::passed_on_as_known(node, known, self.run.base, &heads)
-        {
-            return self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, None)));
+        let places = (&self.repo, cache);
+        if let Some(finished) = lookup::quick(self.shared, places, self.run, instance, key, &heads) {
+            return self.hit(instance, finished);
         }
         match keyed {
             Keyed::Quick(quick_key) => self.by_content(instance, &prepared, quick_key, heads),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Keyed, RunContext, Shared};
+use super::{Keyed, RunContext, Shared, base};
 use crate::digest::{Digest, Hasher};
 use crate::event::{NodeFinished, NodeResult, Outcome};
 use crate::git::GitError;
@@ -65,22 +65,33 @@ pub fn cached(id: &str, entry: Entry, heads: Vec<String>, keys: (Digest, Option<
         None => "unchanged".to_owned(),
     };
     NodeFinished {
-        node: id.to_owned(),
-        outcome: Outcome::Cached,
-        attempts: 0,
-        duration_ms: 0,
         saved_ms: entry.duration_ms,
-        exit_code: None,
-        signal: None,
-        message,
-        allowed_to_fail: false,
         key: Some(keys.0.to_hex()),
         quick_key: keys.1.map(Digest::to_hex),
         base_tree: entry.base_tree,
         result: Some(result),
         log: entry.log,
         usage: entry.usage,
+        ..NodeFinished::without_run(id, Outcome::Cached, message)
     }
+}
+
+/// The record of a node whose result is found under the key that is looked at first. Writes nothing.
+pub fn quick(
+    shared: &Shared,
+    (repo, cache): (&Repo, &Cache),
+    run: &RunContext,
+    instance: usize,
+    key: Digest,
+    heads: &[String],
+) -> Option<NodeFinished> {
+    let node = run.plan.node(instance);
+    let entry = cache.quick(key, oldest_accepted(node)).ok()??;
+    if !is_whole(&entry.result, shared, repo) {
+        return None;
+    }
+    let heads = base::passed_on_as_known(node, (repo, Some(cache)), run.base, heads)?;
+    Some(cached(&run.plan.instances[instance].id, *entry, heads, (key, None)))
 }
 
 /// What the files a node reads look like from its base.

@@ -18,7 +18,7 @@ use super::workspace::{Place, Room, Rooms, Workspace};
 use super::{Ended, Keyed, RunContext, Shared, collect};
 use crate::digest::Digest;
 use crate::disk::Lock;
-use crate::event::{Artifact, NodeFinished, Outcome, Usage};
+use crate::event::{Artifact, NodeFinished, Outcome};
 use crate::executor::Stop;
 use crate::git::Holder;
 use crate::git::LeaseRequest;
@@ -126,29 +126,11 @@ pub async fn run(job: Job) -> Done {
 
 /// A record without a process behind it.
 pub fn plain(job: &Job, outcome: Outcome, message: String) -> Done {
-    let finished = without_run(&job.planned().id, outcome, message, job.node().allow_failure);
+    let finished = NodeFinished {
+        allowed_to_fail: job.node().allow_failure,
+        ..NodeFinished::without_run(&job.planned().id, outcome, message)
+    };
     Done { finished, index: Vec::new(), objects: Objects::None }
-}
-
-/// The record of a node that did not run.
-pub fn without_run(id: &str, outcome: Outcome, message: String, allowed_to_fail: bool) -> NodeFinished {
-    NodeFinished {
-        node: id.to_owned(),
-        outcome,
-        attempts: 0,
-        duration_ms: 0,
-        saved_ms: 0,
-        exit_code: None,
-        signal: None,
-        message,
-        allowed_to_fail,
-        key: None,
-        quick_key: None,
-        base_tree: None,
-        result: None,
-        log: None,
-        usage: Usage::default(),
-    }
 }
 
 /// An empty directory and no git at all.

@@ -85,6 +85,6 @@ fn assumed(
     }
     Ok(NodeFinished {
         result: Some(NodeResult { heads, ..NodeResult::default() }),
-        ..super::unit::without_run(node, Outcome::Succeeded, "assumed to be done".to_owned(), false)
+        ..NodeFinished::without_run(node, Outcome::Succeeded, "assumed to be done")
     })
 }

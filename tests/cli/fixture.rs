@@ -231,20 +231,8 @@ pub fn ended(node: &str, outcome: Outcome, message: &str) -> RunEvent {
 pub fn finished(node: &str, outcome: Outcome, message: &str) -> NodeFinished {
     let ran = matches!(outcome, Outcome::Succeeded | Outcome::Failed | Outcome::TimedOut);
     NodeFinished {
-        node: node.to_owned(),
-        outcome,
         attempts: u32::from(ran),
         duration_ms: if ran { 3_250 } else { 0 },
-        saved_ms: 0,
-        exit_code: None,
-        signal: None,
-        message: message.to_owned(),
-        allowed_to_fail: false,
-        key: None,
-        quick_key: None,
-        base_tree: None,
-        result: None,
-        log: None,
-        usage: Usage::default(),
+        ..NodeFinished::without_run(node, outcome, message)
     }
 }
