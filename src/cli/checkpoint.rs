@@ -272,14 +272,7 @@ fn allow(
 ) -> Result<(), Failure> {
     let Some(before) = before else { return Ok(()) };
     branch::refuse_checked_out(repo, reference, Some(to))?;
-    let operations = Operations::read(store)?;
-    let last = operations
-        .done
-        .iter()
-        .zip(&operations.undone)
-        .rfind(|(one, undone)| one.reference == reference && !**undone);
-    let is_ours = last.is_some_and(|(one, _)| one.after.as_deref() == Some(before.to_string().as_str()));
-    if is_ours || repo.contains(to, before)? {
+    if Operations::read(store)?.left_at(reference, before) || repo.contains(to, before)? {
         return Ok(());
     }
     let name = branch::short_name(reference);
@@ -295,14 +288,7 @@ fn record(
     before: Option<CommitId>,
     to: CommitId,
 ) -> Result<(), Failure> {
-    let operation = Operation {
-        time: format!("{:.0}", jiff::Timestamp::now()),
-        what,
-        reference: reference.to_owned(),
-        before: before.map(|before| before.to_string()),
-        after: Some(to.to_string()),
-    };
-    operations::add(store, operation).map_err(|error| {
+    operations::add(store, Operation::now(what, reference, before, Some(to))).map_err(|error| {
         // What cannot be taken back is not done.
         let back = branch::change(repo, reference, Some(to), before, "spb: restore was not recorded");
         let note =

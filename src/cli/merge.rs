@@ -53,13 +53,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let changed = !repo.contains(before, to)?;
     if changed {
         move_forward(&repo, to, current, &result)?;
-        let operation = Operation {
-            time: format!("{:.0}", jiff::Timestamp::now()),
-            what: format!("merge {}", view.run),
-            reference: format!("refs/heads/{current}"),
-            before: Some(before.to_string()),
-            after: Some(to.to_string()),
-        };
+        let reference = format!("refs/heads/{current}");
+        let operation = Operation::now(format!("merge {}", view.run), &reference, Some(before), Some(to));
         operations::add(&store, operation).map_err(|error| {
             Failure::from(error).with_help(format!(
                 "the checkout was moved all the same; to go back: `git reset --keep {before}`"

@@ -12,7 +12,7 @@ use crate::git::{CommitId, Expect, Repo, Stamp};
 use crate::plan::Role;
 use crate::store::cache::Cache;
 use crate::store::index;
-use crate::store::operations::{self, Operation};
+use crate::store::operations::{self, Operation, Operations};
 use crate::store::recorder::{Index, Objects};
 use crate::workflow::model::{Commits, Into as IntoCheckout};
 
@@ -315,11 +315,7 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
             )));
         }
         let follows = repo.contains(commit, before).unwrap_or(false);
-        let ours = || {
-            let done = operations::Operations::read(&shared.store).map(|list| list.done).unwrap_or_default();
-            let last = done.iter().rfind(|operation| operation.reference == name);
-            last.is_some_and(|last| last.after.as_deref() == Some(before.to_string().as_str()))
-        };
+        let ours = || Operations::read(&shared.store).is_ok_and(|list| list.left_at(&name, before));
         if !follows && !ours() {
             return Ok(Put::Refused(format!("branch `{}` holds other work; {type_this}", run.branch)));
         }
@@ -328,13 +324,8 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
     let expect = before.map_or(Expect::Absent, Expect::Is);
     let reason = format!("spb: run {}", run.id);
     repo.set_ref(&name, commit, expect, &reason).map_err(|error| format!("{error}; {type_this}"))?;
-    let operation = Operation {
-        time: format!("{:.0}", jiff::Timestamp::now()),
-        what: format!("apply {} ({})", run.plan.workflow.name, run.id),
-        reference: name,
-        before: before.map(|before| before.to_string()),
-        after: Some(commit.to_string()),
-    };
+    let what = format!("apply {} ({})", run.plan.workflow.name, run.id);
+    let operation = Operation::now(what, &name, before, Some(commit));
     operations::add(&shared.store, operation).map_err(|error| text(&error))?;
     drop(lock);
     Ok(Put::Done)

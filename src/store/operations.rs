@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::disk::{DiskError, Lock};
+use crate::git::CommitId;
 
 /// One change of one branch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,19 @@ enum Line {
     Done { operation: Operation },
     Undone { number: usize },
     Redone { number: usize },
+}
+
+impl Operation {
+    /// One that is done at this moment.
+    pub fn now(what: String, reference: &str, before: Option<CommitId>, after: Option<CommitId>) -> Self {
+        Self {
+            time: format!("{:.0}", jiff::Timestamp::now()),
+            what,
+            reference: reference.to_owned(),
+            before: before.map(|commit| commit.to_string()),
+            after: after.map(|commit| commit.to_string()),
+        }
+    }
 }
 
 /// All operations, and which of them are taken back.
@@ -74,6 +88,13 @@ impl Operations {
         if let Some(state) = self.undone.get_mut(number) {
             *state = undone;
         }
+    }
+
+    /// The last operation on a ref that still stands left it at this commit: what it holds is spb's, nobody else's work.
+    pub fn left_at(&self, reference: &str, commit: CommitId) -> bool {
+        let mut standing = self.done.iter().zip(&self.undone).filter(|(_, undone)| !**undone);
+        let last = standing.rfind(|(one, _)| one.reference == reference);
+        last.is_some_and(|(one, _)| one.after.as_deref() == Some(commit.to_string().as_str()))
     }
 
     /// The newest operation that still stands.
@@ -189,5 +210,20 @@ mod tests {
         let (number, _) = Operations::read(&store).unwrap().to_undo().unwrap();
         mark_undone(&store, number).unwrap();
         assert_eq!(state(), (some("a"), some("c")));
+    }
+
+    #[test]
+    fn a_branch_is_ours_where_the_last_standing_operation_left_it() {
+        let commit = |digit: char| digit.to_string().repeat(40).parse::<CommitId>().unwrap();
+        let (first, second) = (commit('1'), commit('2'));
+        let made = Operation::now("a".to_owned(), "refs/heads/x", None, Some(first));
+        let moved = Operation::now("b".to_owned(), "refs/heads/x", Some(first), Some(second));
+        let mut operations = Operations { done: vec![made, moved], undone: vec![false, false] };
+        assert!(operations.left_at("refs/heads/x", second) && !operations.left_at("refs/heads/x", first));
+        assert!(!operations.left_at("refs/heads/y", second));
+        operations.undone[1] = true;
+        assert!(operations.left_at("refs/heads/x", first) && !operations.left_at("refs/heads/x", second));
+        operations.undone[0] = true;
+        assert!(!operations.left_at("refs/heads/x", first));
     }
 }
