@@ -135,7 +135,7 @@ fn environment(
 fn bring_copies(shared: &Shared, repo: &Repo, lease: &Lease) -> Result<(), Failure> {
     let Some(checkout) = &shared.repo.work_dir else { return Ok(()) };
     let tree = repo.tree_of(lease.commit())?;
-    let is_tracked = |path| repo.read_file(tree, path).is_ok_and(|content| content.is_some());
+    let is_tracked = |path| repo.has_file(tree, path).unwrap_or(false);
     let copied: Vec<_> = shared.runs[0].copies.iter().filter(|copied| !is_tracked(&copied.path)).collect();
     let paths: Vec<_> = copied.iter().map(|copied| copied.path.clone()).collect();
     lease.lend(&paths)?;

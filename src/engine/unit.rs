@@ -64,7 +64,7 @@ pub struct Done {
 /// What the repository part of the preparation gave.
 struct Ready {
     workspace: Workspace,
-    base: Option<(CommitId, TreeId)>,
+    base: Option<Base>,
     right: Option<Right>,
     manifest: StoredManifest,
     why: String,
@@ -72,6 +72,13 @@ struct Ready {
     restored: Vec<PathBuf>,
     /// What the slot still has to be made ready for.
     setup: Option<Digest>,
+}
+
+/// What a node in a slot starts from, and the repository that knows it: opened once for the node's whole life.
+struct Base {
+    repo: Repo,
+    commit: CommitId,
+    tree: TreeId,
 }
 
 /// A unit that ends before its process would start.
@@ -173,16 +180,14 @@ fn prepare(job: &Job) -> Result<Ready, Early> {
 /// Before every attempt: takes out what earlier nodes left at the places of this one's promises, and puts in the
 /// artifacts of its needs. Files that the base holds are neither: they are inputs.
 fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
-    let repo = Repo::open(&job.shared.repo).map_err(|error| error.to_string())?;
-    let tree = ready.base.map(|(_, tree)| tree);
-    let is_tracked = |path: &Path| {
-        tree.is_some_and(|tree| repo.read_file(tree, path).is_ok_and(|content| content.is_some()))
-    };
-    let workspace = ready.workspace.path().to_owned();
-    let is_leased = matches!(ready.workspace.place, Place::Slot(_));
+    let Ready { workspace: place, base, restored, .. } = ready;
+    let is_tracked =
+        |path: &Path| base.as_ref().is_some_and(|base| base.repo.has_file(base.tree, path).unwrap_or(false));
+    let workspace = place.path().to_owned();
+    let is_leased = matches!(place.place, Place::Slot(_));
     if is_leased {
         collect::clear_promises(job.node(), &workspace, |path| is_tracked(Path::new(path)));
-        slot::bring_copies(job, ready, is_tracked)?;
+        slot::bring_copies(job, &place.place, is_tracked, restored)?;
     }
     for artifact in job.given.iter().filter(|artifact| !is_tracked(Path::new(&artifact.path))) {
         if job.node().workspace == Kind::Repo && workspace.join(&artifact.path).exists() {
@@ -194,7 +199,7 @@ fn furnish(job: &Job, ready: &mut Ready) -> Result<(), String> {
         artifacts::restore(&job.shared.store, &workspace, artifact).map_err(|error| error.to_string())?;
         // In the user's own checkout nothing is taken away again.
         if is_leased {
-            ready.restored.push(PathBuf::from(&artifact.path));
+            restored.push(PathBuf::from(&artifact.path));
         }
     }
     Ok(())
@@ -237,7 +242,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let cache = index::open_to_read(&job.shared.store).ok().flatten().map(Cache::new);
     let base = base_of(job, &repo, cache.as_ref())?;
     let tree = repo.tree_of(base).map_err(failed)?;
-    let mut manifest = job.prepared.manifest.stored(None);
+    let mut manifest = StoredManifest::default();
     let mut right = None;
     let mut why = job.why.clone();
     if let Keyed::Quick(quick_key) = job.keyed {
@@ -279,7 +284,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let setup = slot::clean(job, &repo, &lease, tree).map_err(failed)?;
     Ok(Ready {
         workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)? },
-        base: Some((base, tree)),
+        base: Some(Base { repo, commit: base, tree }),
         right,
         manifest,
         why,

@@ -199,20 +199,28 @@ impl Repo {
         diff::changes(self, old, new)
     }
 
+    /// Whether the tree has a file or symlink at this path. Its content is not read.
+    ///
+    /// # Errors
+    /// When a tree is missing.
+    pub fn has_file(&self, tree: TreeId, path: &Path) -> Result<bool, GitError> {
+        Ok(self.file_id(tree, path)?.is_some())
+    }
+
     /// The content of a file or the target of a symlink; `None` when the tree has no such file.
     ///
     /// # Errors
     /// When the tree or the file's object is missing.
     pub fn read_file(&self, tree: TreeId, path: &Path) -> Result<Option<Vec<u8>>, GitError> {
-        let entry = match self.tree_object(tree)?.get_path(path) {
-            Ok(entry) => entry,
-            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
-            Err(error) => return Err(GitError::library(format!("find `{}`", path.display()))(error)),
-        };
-        if entry.kind() != Some(git2::ObjectType::Blob) {
-            return Ok(None);
+        self.file_id(tree, path)?.map(|id| self.blob(id)).transpose()
+    }
+
+    fn file_id(&self, tree: TreeId, path: &Path) -> Result<Option<Oid>, GitError> {
+        match self.tree_object(tree)?.get_path(path) {
+            Ok(entry) => Ok((entry.kind() == Some(git2::ObjectType::Blob)).then(|| entry.id())),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(GitError::library(format!("find `{}`", path.display()))(error)),
         }
-        self.blob(entry.id()).map(Some)
     }
 
     /// The content of a file. In a partial clone git fetches what is missing.

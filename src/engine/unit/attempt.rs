@@ -184,8 +184,8 @@ fn environment(job: &Job, ready: &Ready, attempt: u32) -> Vec<(OsString, OsStrin
     tell("SPB_OUTPUT", &room.output);
     tell("SPB_OUT", &room.out);
     tell("SPB_CACHE_DIR", &job.shared.cache_directory);
-    if let Some((base, _)) = &ready.base {
-        tell("SPB_BASE", &base.to_string());
+    if let Some(base) = &ready.base {
+        tell("SPB_BASE", &base.commit.to_string());
     }
     last_wins(env)
 }

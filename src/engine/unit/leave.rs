@@ -6,8 +6,8 @@ use crate::disk;
 use crate::engine::base;
 use crate::engine::workspace::Place;
 use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome, RunEvent};
+use crate::git::Stamp;
 use crate::git::tree::{self, Globs};
-use crate::git::{Repo, Stamp};
 use crate::host;
 use crate::store::artifacts;
 use crate::store::cache::Entry;
@@ -54,7 +54,7 @@ fn end_now(job: Job, mut ready: Ready, mut ran: Ran) -> Done {
     }
     let mut index = Vec::new();
     let mut objects = Objects::None;
-    let base_tree = ready.base.map(|(_, tree)| tree.to_string());
+    let base_tree = ready.base.as_ref().map(|base| base.tree.to_string());
     let mut keys = (None, None);
     if let Some(result) = &result {
         if result.commit.is_some() || !result.artifacts.is_empty() {
@@ -113,7 +113,7 @@ fn collected(job: &Job, ready: &mut Ready, ran: &Ran) -> Result<NodeResult, Stri
     let outputs = collect::outputs(node, ready.workspace.path(), &ready.workspace.room)?;
     let outputs = masked(job, outputs)?;
     let artifacts = kept_artifacts(job, ready)?;
-    let heads = base::passed_on(node, ready.base.map(|(base, _)| base), &job.heads);
+    let heads = base::passed_on(node, ready.base.as_ref().map(|base| base.commit), &job.heads);
     let mut result = NodeResult { heads, outputs, artifacts, ..NodeResult::default() };
     if node.workspace == Kind::Worktree {
         capture(job, ready, &mut result)?;
@@ -160,7 +160,7 @@ fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
 fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), String> {
     let text = |error: crate::git::GitError| error.to_string();
     take_out(ready);
-    let (Place::Slot(lease), Some((base, base_tree))) = (&mut ready.workspace.place, ready.base) else {
+    let (Place::Slot(lease), Some(base)) = (&mut ready.workspace.place, &ready.base) else {
         return Ok(());
     };
     let captured = lease.capture().map_err(text)?;
@@ -168,11 +168,10 @@ fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), 
         let paths = captured.skipped.join(", ");
         warn(job, format!("made repositories inside its worktree, which are no part of its result: {paths}"));
     }
-    if captured.tree == base_tree {
+    if captured.tree == base.tree {
         return Ok(());
     }
-    let repo = Repo::open(&job.shared.repo).map_err(text)?;
-    let changes = repo.changes(base_tree, captured.tree).map_err(text)?;
+    let changes = base.repo.changes(base.tree, captured.tree).map_err(text)?;
     if let Some(writes) = &job.node().writes {
         let outside = tree::unexpected(&changes, &Globs::compile(writes).map_err(text)?);
         if !outside.is_empty() {
@@ -180,7 +179,8 @@ fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), 
         }
     }
     let message = format!("spb: {}", job.planned().id);
-    let commit = repo.commit(captured.tree, &[base], &message, Stamp::Like(base)).map_err(text)?;
+    let stamp = Stamp::Like(base.commit);
+    let commit = base.repo.commit(captured.tree, &[base.commit], &message, stamp).map_err(text)?;
     result.commit = Some(commit.to_string());
     result.heads = vec![commit.to_string()];
     result.changed_total = changes.len();

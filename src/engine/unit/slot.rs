@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use super::attempt::{self, Ran};
 use super::{Job, Ready, leave};
@@ -51,20 +52,21 @@ fn readiness(job: &Job, repo: &Repo, tree: TreeId, setup: &Setup) -> Result<Dige
     Ok(hasher.finish())
 }
 
-/// Brings the files of `worktrees.copy` in, but for those that the base tracks.
+/// Brings the files of `worktrees.copy` in, but for those that the base tracks, and notes each before it is there.
 pub fn bring_copies(
     job: &Job,
-    ready: &mut Ready,
+    place: &Place,
     is_tracked: impl Fn(&std::path::Path) -> bool,
+    restored: &mut Vec<PathBuf>,
 ) -> Result<(), String> {
-    let (Place::Slot(lease), Some(checkout)) = (&ready.workspace.place, &job.shared.repo.work_dir) else {
+    let (Place::Slot(lease), Some(checkout)) = (place, &job.shared.repo.work_dir) else {
         return Ok(());
     };
     let copied: Vec<_> = job.context().copies.iter().filter(|copied| !is_tracked(&copied.path)).collect();
     let paths: Vec<_> = copied.iter().map(|copied| copied.path.clone()).collect();
     lease.lend(&paths).map_err(|error| error.to_string())?;
     for copied in copied {
-        ready.restored.push(copied.path.clone());
+        restored.push(copied.path.clone());
         copies::put(copied, checkout, lease.path())?;
     }
     Ok(())
