@@ -158,11 +158,6 @@ impl Scheduler {
         self.running
     }
 
-    /// Length of the longest path, in the unit of the weights.
-    pub fn critical_path(&self) -> u64 {
-        self.remaining.iter().copied().max().unwrap_or(0)
-    }
-
     fn begin(&mut self, commands: &mut Vec<Command>) {
         self.begun = true;
         for node in 0..self.states.len() {

@@ -156,7 +156,6 @@ fn outcome(run: &RunContext, finish: &Finish) -> RunOutcome {
 
 /// One ref for the run and one for all cache entries: `git gc` leaves what they reach.
 fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Objects, GitError> {
-    let heads = base::commits(&frontier(run, nodes, usize::MAX));
     let made: Vec<CommitId> = nodes
         .iter()
         .zip(&run.plan.instances)
@@ -172,6 +171,7 @@ fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Ob
         // Everything comes from the cache, whose own ref keeps it.
         return Ok(Objects::None);
     }
+    let heads = base::commits(&frontier(run, nodes, usize::MAX));
     let repo = Repo::open(&shared.repo)?;
     let all: Vec<CommitId> = base::commits(&base::distinct(
         heads.iter().chain(&made).map(ToString::to_string).collect::<Vec<_>>().iter(),

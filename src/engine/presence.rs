@@ -14,7 +14,7 @@ use crate::disk::{self, DiskError, Durability, Lock};
 use crate::git::{GitError, RepoPath, loose};
 use crate::host;
 use crate::name::RunId;
-use crate::store::Store;
+use crate::store::{Store, processes};
 
 /// The presence of this process.
 #[derive(Debug)]
@@ -93,6 +93,17 @@ pub fn succeed_the_dead(store: &Store, repo: &RepoPath, rooms: &Path) -> Vec<Str
     told
 }
 
+/// Ends what a dead engine left running of a run, before anything of it is used again: the processes that it noted, and
+/// those that carry the run in their environment.
+pub fn end_processes(store: &Store, run: &RunId) {
+    for process in processes::read(store, run) {
+        if host::is_alive(&process) {
+            host::kill_group(&process);
+        }
+    }
+    host::sweep(run.as_str(), None);
+}
+
 fn clear(
     directory: &Path,
     number: u32,
@@ -104,8 +115,8 @@ fn clear(
     let runs = runs_file(directory, number);
     // Another spb was faster.
     let Ok(meta) = std::fs::metadata(&runs) else { return Ok(None) };
-    for run in std::fs::read_to_string(&runs).unwrap_or_default().lines() {
-        host::sweep(run, None);
+    for run in std::fs::read_to_string(&runs).unwrap_or_default().lines().filter_map(RunId::parse) {
+        end_processes(store, &run);
     }
     remove_all(&rooms.join(number.to_string()))?;
     let began = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);

@@ -129,7 +129,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
             Some(view) => {
                 let Settled { assumed, again } =
                     unknown::settle((&store, &repo), &request.plan, request.base, view, &request.answers)?;
-                end_leftovers(&store, &id);
+                presence::end_processes(&store, &id);
                 let finished = view.kept().count() + assumed.len();
                 RunEvent::RunResumed { engine: engine.clone(), finished, assumed, again }
             }
@@ -251,16 +251,6 @@ fn lock(store: &Store, id: &RunId) -> Result<Lock, EngineError> {
             Err(EngineError::Busy(id.clone(), pid))
         }
     }
-}
-
-/// Ends what a dead engine left running, before anything of its run starts again.
-fn end_leftovers(store: &Store, id: &RunId) {
-    for process in processes::read(store, id) {
-        if host::is_alive(&process) {
-            host::kill_group(&process);
-        }
-    }
-    host::sweep(id.as_str(), None);
 }
 
 fn started(

@@ -86,8 +86,7 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             return leave::end(job, ready, failed).await;
         }
         if let Some(script) = &job.node().retry.between {
-            let argv = ["sh", "-e", "-c", script.as_str()].map(OsString::from).to_vec();
-            let between = task(&job, &ready, &directory, argv, attempt);
+            let between = task(&job, &ready, &directory, script_words(script), attempt);
             let finished = once(&job, between).await;
             if finished.ended != Ended::Exited(0) {
                 let mut failed = judge(&job, attempt - 1, finished);
@@ -114,6 +113,11 @@ fn directory(job: &Job, ready: &Ready) -> Result<PathBuf, String> {
         return Err(format!("working_directory `{}` leads out of the workspace", relative.display()));
     }
     Ok(directory)
+}
+
+/// The words that run a script which has no `shell` of its own.
+pub fn script_words(script: &str) -> Vec<OsString> {
+    ["sh", "-e", "-c", script].map(OsString::from).to_vec()
 }
 
 /// What to execute, and where.

@@ -1,6 +1,5 @@
 //! Makes a leased slot ready for its node: ignored files from earlier, files of the checkout, and the setup script.
 
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -79,8 +78,7 @@ pub async fn set_up(job: &Job, ready: &mut Ready) -> Result<(), Box<Ran>> {
         return Ok(());
     };
     note(ready, None).map_err(|message| attempt::not_run(Outcome::Failed, message))?;
-    let argv = ["sh", "-e", "-c", setup.script.as_str()].map(OsString::from).to_vec();
-    let mut task = attempt::task(job, ready, ready.workspace.path(), argv, 1);
+    let mut task = attempt::task(job, ready, ready.workspace.path(), attempt::script_words(&setup.script), 1);
     task.env = attempt::setup_environment(job, ready);
     task.timeout = None;
     task.stdout_file = None;
