@@ -36,6 +36,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("schemars", &["workflow"]),
     ("miette", &["workflow"]),
     ("serde_path_to_error", &["workflow"]),
+    ("strsim", &["workflow"]),
     ("git2", &["git"]),
     ("sysinfo", &["host"]),
     ("indicatif", &["report"]),

@@ -6,12 +6,12 @@ use serde::Serialize;
 use super::{Context, Exit, Failure, branch, out};
 use crate::git::repo::Colour;
 use crate::git::{CommitId, Repo, TreeId};
-use crate::plan::nearest;
 use crate::report::table::Table;
 use crate::report::text;
 use crate::store::Store;
 use crate::store::operations::{self, Operation, Operations};
 use crate::store::runs::{self, FindError, RunView, StageView};
+use crate::workflow::suggest::nearest;
 
 /// List, compare and restore checkpoints
 ///

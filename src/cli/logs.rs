@@ -7,14 +7,14 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Context, Exit, Failure, out};
+use super::{Context, Exit, Failure, node, out};
 use crate::disk::DiskError;
 use crate::event::Outcome;
 use crate::name::RunId;
-use crate::plan::nearest;
 use crate::report::{style, text};
 use crate::store::Store;
 use crate::store::runs::{self, NodeState, NodeView, RunState, RunView};
+use crate::workflow::suggest::nearest;
 
 /// Show what nodes printed
 ///
@@ -78,7 +78,7 @@ fn find(store: &Store, words: &[String]) -> Result<(RunView, Option<String>), Fa
         [run, node, ..] => Ok((view(Some(run))?, Some(node.clone()))),
         [word] => {
             if let Ok(newest) = view(None)
-                && newest.nodes.keys().any(|node| is_instance(node, word))
+                && !node::instances(&newest, word).is_empty()
             {
                 return Ok((newest, Some(word.clone())));
             }
@@ -91,14 +91,10 @@ fn find(store: &Store, words: &[String]) -> Result<(RunView, Option<String>), Fa
     }
 }
 
-/// `scout:tests` is an instance of `scout`, and of itself.
-fn is_instance(id: &str, name: &str) -> bool {
-    id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-}
-
 fn chosen(view: &RunView, name: Option<&str>) -> Result<Vec<String>, Failure> {
     let Some(name) = name else { return Ok(view.nodes.keys().cloned().collect()) };
-    let found: Vec<String> = view.nodes.keys().filter(|id| is_instance(id, name)).cloned().collect();
+    let found: Vec<String> =
+        node::instances(view, name).into_iter().map(|node| node.summary.node.clone()).collect();
     if found.is_empty() { Err(unknown(view, name)) } else { Ok(found) }
 }
 

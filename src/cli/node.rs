@@ -1,11 +1,11 @@
-//! Finds a node of a recorded run and the trees that it had and left. Shared by `diff` and `shell`.
+//! Finds nodes of a recorded run, and the trees that one had and left. Shared by the verbs that take a node.
 
 use super::{Failure, branch};
 use crate::event::NodeFinished;
 use crate::git::{CommitId, Repo, Stamp, TreeId};
-use crate::plan::nearest;
 use crate::report::text;
 use crate::store::runs::{NodeState, NodeView, RunView};
+use crate::workflow::suggest::nearest;
 
 /// The one node of the run that is meant: its id, or a name that only one instance has.
 ///
@@ -15,23 +15,32 @@ pub fn find<'v>(view: &'v RunView, name: &str) -> Result<&'v NodeView, Failure> 
     if let Some(node) = view.nodes.get(name) {
         return Ok(node);
     }
-    let instances: Vec<&NodeView> =
-        view.nodes.values().filter(|node| node.summary.node.split(':').next() == Some(name)).collect();
+    let instances = instances(view, name);
     match instances.as_slice() {
         [only] => Ok(only),
-        [] => {
-            let failure = Failure::invalid(format!("run {} has no node `{name}`", view.run));
-            Err(match nearest(name, view.nodes.keys().map(String::as_str)) {
-                Some(nearest) => failure.with_help(format!("did you mean `{nearest}`?")),
-                None => failure.with_help(format!("`spb status {}` lists the nodes", view.run)),
-            })
-        }
+        [] => Err(unknown(view, name)),
         [first, ..] => Err(Failure::invalid(format!(
             "`{name}` has {} in run {}",
             text::count(instances.len(), "instance"),
             view.run
         ))
         .with_help(format!("name one of them, such as `{}`", first.summary.node))),
+    }
+}
+
+/// The node of this id, or all instances of the node of this name, in plan order.
+pub fn instances<'v>(view: &'v RunView, name: &str) -> Vec<&'v NodeView> {
+    let is_meant =
+        |id: &str| id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    view.nodes.values().filter(|node| is_meant(&node.summary.node)).collect()
+}
+
+/// The failure of a name that is no node of the run.
+pub fn unknown(view: &RunView, name: &str) -> Failure {
+    let failure = Failure::invalid(format!("run {} has no node `{name}`", view.run));
+    match nearest(name, view.nodes.keys().map(String::as_str)) {
+        Some(nearest) => failure.with_help(format!("did you mean `{nearest}`?")),
+        None => failure.with_help(format!("`spb status {}` lists the nodes", view.run)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, Exit, Failure, out};
+use super::{Context, Exit, Failure, node, out};
 use crate::event::Outcome;
 use crate::name::RunId;
 use crate::report::text;
@@ -37,18 +37,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let (_, store) = context.store()?;
     let id = runs::find(&store, args.run.as_deref())?;
     let view = runs::view(&store, &id)?;
-    let named = |node: &&NodeView| {
-        let name = &node.summary.node;
-        *name == args.node || name.split(':').next() == Some(&args.node)
-    };
-    let nodes: Vec<&NodeView> = view.nodes.values().filter(named).collect();
+    let nodes = node::instances(&view, &args.node);
     if nodes.is_empty() {
-        let nearest = crate::plan::nearest(&args.node, view.nodes.keys().map(String::as_str));
-        let failure = Failure::invalid(format!("run {id} has no node `{}`", args.node));
-        return Err(match nearest {
-            Some(nearest) => failure.with_help(format!("did you mean `{nearest}`?")),
-            None => failure.with_help(format!("`spb status {id}` lists the nodes")),
-        });
+        return Err(node::unknown(&view, &args.node));
     }
     if args.json {
         let nodes: Vec<_> = nodes.iter().map(|node| to_json(node)).collect();

@@ -15,6 +15,7 @@ use petgraph::visit::EdgeRef;
 use serde_json::{Map, Value};
 
 use crate::workflow::model::{Node, Workflow};
+use crate::workflow::suggest;
 
 /// Why an edge is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,7 +259,8 @@ fn named_instances(workflow: &Workflow, instances: &[Instance], name: &str) -> R
         .collect();
     if found.is_empty() {
         let candidates = instances.iter().map(|instance| instance.id.as_str());
-        let nearest = nearest(name, candidates.chain(workflow.nodes.keys().map(String::as_str)));
+        let nearest = suggest::nearest(name, candidates.chain(workflow.nodes.keys().map(String::as_str)));
+        let nearest = nearest.map(str::to_owned);
         return Err(PlanError::UnknownNode { name: name.to_owned(), nearest });
     }
     Ok(found)
@@ -272,13 +274,4 @@ fn spread(instances: &[Instance], from: Vec<usize>, mut first_visit: impl FnMut(
             open.extend(instances[at].needed());
         }
     }
-}
-
-/// The candidate that a person most likely meant: at most a third of its letters differ.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(name.len()))
-        .min()
-        .map(|(_, candidate)| candidate.to_owned())
 }

@@ -29,7 +29,7 @@ mod read;
 mod read_words;
 pub mod schema;
 pub mod show;
-mod suggest;
+pub mod suggest;
 mod yaml;
 
 pub use load::{Loaded, ReadError, load, load_with, read, read_with};
