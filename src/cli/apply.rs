@@ -29,16 +29,8 @@ Examples:
   spb apply build.yaml --dry-run              show what would run, change nothing
   spb apply build.yaml --events ndjson        one JSON object for each event")]
 pub struct Args {
-    /// Workflow files
-    #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub files: Vec<PathBuf>,
     #[command(flatten)]
-    pub inputs: Inputs,
-    /// How many nodes run at the same time at most: a number, or `auto`
-    #[arg(short, long, value_name = "N|auto")]
-    pub jobs: Option<Jobs>,
-    #[command(flatten)]
-    pub select: Select,
+    pub work: Work,
     /// Stop starting nodes after the first failure
     #[arg(long)]
     pub fail_fast: bool,
@@ -50,6 +42,21 @@ pub struct Args {
     /// Print only failures and the summary
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What to run, and how much of it at once: the same for running and for looking ahead.
+#[derive(Debug, clap::Args)]
+pub struct Work {
+    /// Workflow files
+    #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// How many nodes run at the same time at most: a number, or `auto`
+    #[arg(short, long, value_name = "N|auto")]
+    pub jobs: Option<Jobs>,
+    #[command(flatten)]
+    pub select: Select,
 }
 
 /// Values of the workflow's inputs.
@@ -145,14 +152,13 @@ impl FromStr for Jobs {
 /// Whatever keeps the run from starting or from being recorded. A failed node is not an error.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     if args.dry_run {
-        return plan::show(&args.files, &args.inputs, args.jobs, &args.select, args.show.json, context);
+        return plan::show(&args.work, args.show.json, context);
     }
     let repository = context.repository()?;
-    let options = load::options(&args.select, args.fail_fast);
-    let base = args.select.base.as_deref();
-    let requests = load::requests(&repository, &args.files, &args.inputs, &options, base)?;
+    let requests =
+        load::requests(&repository, &args.work, &load::options(&args.work.select, args.fail_fast))?;
     warn_of_uncommitted(&repository, &requests);
-    carry_out(context, repository, requests, args.jobs, &args.show, args.quiet)
+    carry_out(context, repository, requests, args.work.jobs, &args.show, args.quiet)
 }
 
 /// Runs requests, shows them, and says how they ended: what `apply` and `resume` have in common.

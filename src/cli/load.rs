@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender;
 
 use indexmap::IndexMap;
 
-use super::apply::{Inputs, Jobs, Select};
+use super::apply::{Inputs, Jobs, Select, Work};
 use super::{Context, Exit, Failure, out};
 use crate::engine::setup::{Request, Settings, selection};
 use crate::event::Options;
@@ -57,16 +57,10 @@ pub fn show_problems(problems: &Problems) {
 ///
 /// # Errors
 /// Everything that is wrong with files, inputs and selection, shown at once.
-pub fn requests(
-    repository: &RepoPath,
-    files: &[std::path::PathBuf],
-    inputs: &Inputs,
-    options: &Options,
-    base: Option<&str>,
-) -> Result<Vec<Request>, Failure> {
+pub fn requests(repository: &RepoPath, work: &Work, options: &Options) -> Result<Vec<Request>, Failure> {
     let mut workflows = Vec::new();
     let mut failure = None;
-    for file in files {
+    for file in &work.files {
         match workflow(file) {
             Ok(workflow) => workflows.push((file, Arc::new(workflow))),
             Err(error) => {
@@ -78,19 +72,19 @@ pub fn requests(
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let given = given(inputs)?;
+    let given = given(&work.inputs)?;
     refuse_unknown(&workflows, &given)?;
     let repo = Repo::open(repository)?;
     let mut requests = Vec::new();
     for (file, workflow) in workflows {
         let own: IndexMap<String, Given> = given
             .iter()
-            .filter(|(name, _)| files.len() == 1 || workflow.inputs.contains_key(*name))
+            .filter(|(name, _)| work.files.len() == 1 || workflow.inputs.contains_key(*name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let inputs = resolved(&workflow, own)?;
-        let revision = match base {
-            Some(base) => base.to_owned(),
+        let revision = match &work.select.base {
+            Some(base) => base.clone(),
             None => base_of(&workflow, &inputs)?,
         };
         let commit = repo.resolve(&revision)?;

@@ -1,10 +1,8 @@
 //! `spb plan`: says what would run, and why.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
-use super::apply::{Inputs, Jobs, Select};
+use super::apply::Work;
 use super::{Context, Exit, Failure, load, out};
 use crate::engine::RunContext;
 use crate::engine::foresee::{self, Foreseen};
@@ -23,16 +21,8 @@ Examples:
   spb plan build.yaml --until test
   spb plan build.yaml --json | jq '.workflows[].nodes[] | select(.state != \"cached\")'")]
 pub struct Args {
-    /// Workflow files
-    #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub files: Vec<PathBuf>,
     #[command(flatten)]
-    pub inputs: Inputs,
-    /// How many nodes run at the same time at most: a number, or `auto`
-    #[arg(short, long, value_name = "N|auto")]
-    pub jobs: Option<Jobs>,
-    #[command(flatten)]
-    pub select: Select,
+    pub work: Work,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -43,28 +33,20 @@ pub struct Args {
 /// # Errors
 /// When the workflow is invalid, or git or the store cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    show(&args.files, &args.inputs, args.jobs, &args.select, args.json, context)
+    show(&args.work, args.json, context)
 }
 
 /// Looks ahead and prints what it sees; also `spb apply --dry-run`.
 ///
 /// # Errors
 /// As [`run`].
-pub fn show(
-    files: &[PathBuf],
-    inputs: &Inputs,
-    jobs: Option<Jobs>,
-    select: &Select,
-    as_json: bool,
-    context: &Context,
-) -> Result<Exit, Failure> {
+pub fn show(work: &Work, as_json: bool, context: &Context) -> Result<Exit, Failure> {
     let (repository, _) = context.store()?;
-    let options = load::options(select, false);
-    let requests = load::requests(&repository, files, inputs, &options, select.base.as_deref())?;
+    let requests = load::requests(&repository, work, &load::options(&work.select, false))?;
     let files: Vec<(String, String)> =
         requests.iter().map(|request| (request.file.clone(), request.base_revision.clone())).collect();
     let (listener, _nobody) = std::sync::mpsc::channel();
-    let settings = load::settings(context, repository, &requests, jobs, listener)?;
+    let settings = load::settings(context, repository, &requests, work.jobs, listener)?;
     let plans: Vec<_> = requests.iter().map(|request| &request.plan).collect();
     let jobs = setup::jobs(&plans, settings.jobs, settings.auto_jobs);
     let shared = setup::look(settings, requests)?;
