@@ -53,6 +53,9 @@ pub enum Input {
     /// Begin; also used after nodes of an earlier engine were given as ended.
     Begin,
     Ended(NodeId, End),
+    /// A running node waits for something outside and needs neither its job nor its place in its group meanwhile. It is
+    /// over when it is given as ended; `Stop` and fail-fast leave that to whoever parked it.
+    Park(NodeId),
     /// At most this many nodes at the same time from now on; at least 1.
     Jobs(usize),
     /// Start nothing more, in any run.
@@ -74,6 +77,8 @@ enum State {
     Waiting(usize),
     Ready,
     Running,
+    /// Started, and takes no room: see [`Input::Park`].
+    Parked,
     Ended(End),
 }
 
@@ -91,6 +96,7 @@ pub struct Scheduler {
     /// The group of each running node that has one.
     taken: Vec<u32>,
     running: usize,
+    parked: usize,
     open: usize,
     jobs: usize,
     begun: bool,
@@ -125,6 +131,7 @@ impl Scheduler {
             held: Vec::new(),
             taken: Vec::new(),
             running: 0,
+            parked: 0,
             open: count,
             jobs: jobs.max(1),
             begun: false,
@@ -139,6 +146,7 @@ impl Scheduler {
         match input {
             Input::Begin => self.begin(&mut commands),
             Input::Ended(node, end) => self.ended(node, end, &mut commands),
+            Input::Park(node) => self.park(node),
             Input::Jobs(jobs) => self.jobs = jobs.max(1),
             Input::Stop => {
                 self.stopped = true;
@@ -154,8 +162,14 @@ impl Scheduler {
         self.open == 0
     }
 
+    /// Nodes that take a job each.
     pub fn running(&self) -> usize {
         self.running
+    }
+
+    /// Started nodes that take none.
+    pub fn parked(&self) -> usize {
+        self.parked
     }
 
     fn begin(&mut self, commands: &mut Vec<Command>) {
@@ -170,12 +184,8 @@ impl Scheduler {
     fn ended(&mut self, node: NodeId, end: End, commands: &mut Vec<Command>) {
         match self.states[node] {
             State::Ended(_) => return,
-            State::Running => {
-                self.running -= 1;
-                if let Some(number) = self.graph.vertices[node].group {
-                    self.release(number);
-                }
-            }
+            State::Running => self.give_back(node),
+            State::Parked => self.parked -= 1,
             State::Waiting(_) | State::Ready => {}
         }
         self.settle(node, end, commands);
@@ -184,6 +194,22 @@ impl Scheduler {
         if fails_run && self.graph.fail_fast[run] && !self.stopped_runs[run] {
             self.stopped_runs[run] = true;
             self.cancel_where(commands, |vertex| vertex.run == run);
+        }
+    }
+
+    fn park(&mut self, node: NodeId) {
+        if self.states[node] == State::Running {
+            self.give_back(node);
+            self.states[node] = State::Parked;
+            self.parked += 1;
+        }
+    }
+
+    /// The job of a node that no longer runs, and its place in its group.
+    fn give_back(&mut self, node: NodeId) {
+        self.running -= 1;
+        if let Some(number) = self.graph.vertices[node].group {
+            self.release(number);
         }
     }
 

@@ -96,6 +96,62 @@ fn stop_cancels_what_has_not_started_and_waits_for_the_rest() {
 }
 
 #[test]
+fn a_parked_node_gives_its_job_to_the_next_and_still_holds_up_its_dependents() {
+    let mut scheduler = scheduler(graph(&[&[], &[0], &[]]), 1);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0)]);
+    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(2)]);
+    assert_eq!((scheduler.running(), scheduler.parked()), (1, 1));
+    assert_eq!(scheduler.handle(Input::Ended(2, End::Succeeded)), []);
+    assert!(!scheduler.is_done());
+    assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(1)]);
+    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
+    assert_eq!(scheduler.handle(Input::Ended(1, End::Succeeded)), []);
+    assert!(scheduler.is_done());
+}
+
+#[test]
+fn a_parked_node_gives_its_place_in_a_group_back() {
+    let mut graph = graph(&[&[], &[]]);
+    graph.vertices[0].group = Some(7);
+    graph.vertices[1].group = Some(7);
+    let mut scheduler = scheduler(graph, 2);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0)]);
+    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(1)]);
+    assert_eq!(scheduler.handle(Input::Ended(0, End::Failed)), []);
+    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
+}
+
+#[test]
+fn only_a_running_node_can_be_parked() {
+    let mut scheduler = scheduler(graph(&[&[], &[0]]), 1);
+    assert_eq!(scheduler.handle(Input::Park(0)), []);
+    scheduler.handle(Input::Begin);
+    assert_eq!(scheduler.handle(Input::Park(1)), []);
+    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
+    scheduler.handle(Input::Park(0));
+    assert_eq!(scheduler.handle(Input::Park(0)), []);
+    assert_eq!((scheduler.running(), scheduler.parked()), (0, 1));
+    scheduler.handle(Input::Ended(0, End::Succeeded));
+    assert_eq!(scheduler.handle(Input::Park(0)), []);
+    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
+}
+
+#[test]
+fn stop_and_fail_fast_leave_a_parked_node_to_its_owner() {
+    let mut graph = graph(&[&[], &[], &[0], &[]]);
+    graph.fail_fast = vec![true];
+    let mut scheduler = scheduler(graph, 2);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0), Command::Start(1)]);
+    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(3)]);
+    assert_eq!(scheduler.handle(Input::Ended(1, End::Failed)), [Command::Cancel(2)]);
+    assert_eq!(scheduler.handle(Input::Stop), []);
+    assert_eq!(scheduler.handle(Input::Ended(3, End::NotRun)), []);
+    assert!(!scheduler.is_done());
+    assert_eq!(scheduler.handle(Input::Ended(0, End::NotRun)), []);
+    assert!(scheduler.is_done());
+}
+
+#[test]
 fn nodes_ended_by_an_earlier_engine_are_not_started_again() {
     let mut scheduler = scheduler(graph(&[&[], &[0], &[1]]), 1);
     assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), []);
@@ -131,7 +187,7 @@ fn cases() -> impl Strategy<Value = (Vec<Vec<NodeId>>, Vec<u8>, usize, Vec<bool>
             proptest::collection::vec(0_u8..10, count),
             1_usize..6,
             proptest::collection::vec(any::<bool>(), count),
-            0_usize..80,
+            0_usize..120,
         )
     })
 }
@@ -157,14 +213,15 @@ proptest! {
             Scheduler::new(Graph { vertices: vertices.clone(), fail_fast: vec![false], ..Graph::default() }, &order, jobs);
         let mut ended: Vec<Option<End>> = vec![None; count];
         let mut running: Vec<NodeId> = Vec::new();
+        let mut parked: Vec<NodeId> = Vec::new();
         let mut queue = scheduler.handle(Input::Begin);
         let mut stopped = false;
-        for step in 0..=(2 * count + 2) {
+        for step in 0..=(3 * count + 2) {
             for command in queue.drain(..) {
                 match command {
                     Command::Start(node) => {
                         prop_assert!(!stopped);
-                        prop_assert!(ended[node].is_none() && !running.contains(&node));
+                        prop_assert!(ended[node].is_none() && !running.contains(&node) && !parked.contains(&node));
                         for &need in &vertices[node].needs {
                             prop_assert_eq!(ended[need], Some(End::Succeeded));
                         }
@@ -184,7 +241,8 @@ proptest! {
             prop_assert!(running.len() <= jobs);
             prop_assert!(running.iter().filter(|&&node| choices[node]).count() <= 1);
             prop_assert_eq!(running.len(), scheduler.running());
-            if running.is_empty() {
+            prop_assert_eq!(parked.len(), scheduler.parked());
+            if running.is_empty() && parked.is_empty() {
                 break;
             }
             if step == stop_at {
@@ -192,7 +250,15 @@ proptest! {
                 queue = scheduler.handle(Input::Stop);
                 continue;
             }
-            let node = running.remove(step % running.len());
+            let parks = running.iter().position(|&node| ends[node] % 3 == 1);
+            if let Some(position) = parks {
+                let node = running.remove(position);
+                parked.push(node);
+                queue = scheduler.handle(Input::Park(node));
+                continue;
+            }
+            // The longest parked ends last: by then everything else had its chance to start.
+            let node = if running.is_empty() { parked.remove(0) } else { running.remove(step % running.len()) };
             let end = if ends[node] == 0 { End::Failed } else { End::Succeeded };
             ended[node] = Some(end);
             queue = scheduler.handle(Input::Ended(node, end));
