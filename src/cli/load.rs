@@ -131,7 +131,7 @@ pub fn settings(
     let pool_directory = context.pool_directory(&repository)?;
     let names = requests.iter().flat_map(|request| {
         let workflow = &request.plan.workflow;
-        workflow.pass_env.iter().chain(&workflow.secrets)
+        workflow.all_pass_env().into_iter().chain(workflow.all_secrets())
     });
     let environment: Vec<(OsString, OsString)> =
         names.filter_map(|name| Some((OsString::from(name), context.env.lookup(name)?))).collect();

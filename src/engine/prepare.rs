@@ -88,6 +88,10 @@ fn action(node: &Node, scope: &Scope, manifest: &mut Manifest) -> Result<Vec<OsS
             }
             Ok(argv)
         }
+        Action::Workflow(uses) => Err(ExprError {
+            expression: format!("uses: {}", uses.workflow.source.path.display()),
+            reason: "the engine cannot run other workflows yet".to_owned(),
+        }),
     }
 }
 
@@ -190,6 +194,7 @@ fn is_constant(node: &Node) -> bool {
     let action = match &node.action {
         Action::Script { .. } => true,
         Action::Command { words } => words.iter().all(constant),
+        Action::Workflow(uses) => uses.with.values().all(constant),
     };
     action
         && node.env.values().all(constant)

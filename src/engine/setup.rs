@@ -304,12 +304,16 @@ fn context(
     first: usize,
 ) -> Result<RunContext, EngineError> {
     let workflow = request.plan.workflow.clone();
-    let lookup = |name: &String| {
+    let lookup = |name: &str| {
         let found = settings.environment.iter().find(|(key, _)| key.to_str() == Some(name));
         found.map(|(_, value)| value.clone())
     };
-    let secrets: Vec<(String, OsString)> =
-        workflow.secrets.iter().filter_map(|name| Some((name.clone(), lookup(name)?))).collect();
+    let values = |names: Vec<&str>| -> Vec<(String, OsString)> {
+        names.into_iter().filter_map(|name| Some((name.to_owned(), lookup(name)?))).collect()
+    };
+    let secrets = values(workflow.secrets.iter().map(String::as_str).collect());
+    // A node of a used workflow may print its own secrets: they are masked everywhere.
+    let masked = values(workflow.all_secrets());
     let (scope, env, branch) = scope(&workflow, &request.plan.inputs, &id, request.base)?;
     Ok(RunContext {
         base_tree: repo.tree_of(request.base)?,
@@ -317,7 +321,7 @@ fn context(
         options: request.options,
         env,
         pass_env: workflow.pass_env.iter().map(|name| (name.clone(), lookup(name))).collect(),
-        mask: Arc::new(mask(&secrets)),
+        mask: Arc::new(mask(&masked)),
         secrets,
         copies: copies::find(&settings.repo, &workflow.worktrees.copy)?,
         scope,

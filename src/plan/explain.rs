@@ -47,6 +47,10 @@ pub fn resolved(plan: &Plan, instance: usize) -> Map<String, Value> {
             put("shell", json!(shell));
         }
         Action::Command { words } => put("run", words.iter().map(|word| known.value(word)).collect()),
+        Action::Workflow(uses) => {
+            put("uses", json!(uses.workflow.source.path));
+            put("with", uses.with.iter().map(|(name, value)| (name.clone(), known.value(value))).collect());
+        }
     }
     let env = plan.workflow.env.iter().chain(&node.env);
     put("env", Value::Object(env.map(|(name, value)| (name.clone(), known.text(value))).collect()));

@@ -110,6 +110,8 @@ impl<'s> Check<'s> {
             worktrees,
             result,
             nodes,
+            outputs: IndexMap::new(),
+            sources: vec![source.clone()],
         })
     }
 

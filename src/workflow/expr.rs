@@ -28,6 +28,8 @@ pub struct Template {
     /// `None` for a constant.
     parts: Option<Arc<Parts>>,
     source: Arc<str>,
+    /// The value of a constant that is no text.
+    value: Option<Arc<Value>>,
 }
 
 #[derive(Debug)]
@@ -141,7 +143,12 @@ impl Fault {
 impl Template {
     /// A text without expressions, whatever it holds.
     pub fn constant(text: &str) -> Self {
-        Self { parts: None, source: text.into() }
+        Self { parts: None, source: text.into(), value: None }
+    }
+
+    /// A value without expressions, whatever its texts hold.
+    pub fn of_value(value: Value) -> Self {
+        Self { parts: None, source: text_of(&value).into(), value: Some(Arc::new(value)) }
     }
 
     /// Finds and compiles the `${{ }}` of a text.
@@ -175,7 +182,11 @@ impl Template {
             }
         }
         match faults.is_empty() {
-            true => Ok(Self { parts: Some(Arc::new(Parts { list, references })), source: text.into() }),
+            true => Ok(Self {
+                parts: Some(Arc::new(Parts { list, references })),
+                source: text.into(),
+                value: None,
+            }),
             false => Err(faults),
         }
     }
@@ -258,7 +269,10 @@ impl Template {
                 [Part::Expression(_, expression)] => evaluate(expression, scope, None),
                 _ => self.render(scope).map(Value::String),
             },
-            None => Ok(Value::String(self.source.to_string())),
+            None => Ok(match &self.value {
+                Some(value) => (**value).clone(),
+                None => Value::String(self.source.to_string()),
+            }),
         }
     }
 

@@ -82,7 +82,7 @@ pub fn load(path: &Path, bytes: Vec<u8>) -> Loaded {
 /// The same with checks of a layer above. They see the workflow even when it has other problems.
 pub fn load_with(path: &Path, bytes: Vec<u8>, more: impl FnOnce(&Workflow) -> Vec<Problem>) -> Loaded {
     let (text, problem) = decode(bytes);
-    let source = Arc::new(Source { path: path.to_owned(), text });
+    let source = Arc::new(Source::new(path, text));
     if let Some(problem) = problem {
         return Loaded { workflow: None, problems: Problems { source, list: vec![problem] } };
     }

@@ -1,7 +1,8 @@
 //! The checked workflow: what the rest of the program works with. Knows nothing of YAML or of how it was written;
 //! spans are kept only so that later problems can still point at the file.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +28,74 @@ pub struct Workflow {
     pub jobs: Jobs,
     pub worktrees: Worktrees,
     pub result: ResultSpec,
-    /// In file order.
+    /// In file order, those of included files first.
     pub nodes: IndexMap<String, Node>,
+    /// What a node that uses this workflow has as its outputs: expressions over `inputs`, `env`, `run` and the `needs`
+    /// of every node.
+    pub outputs: IndexMap<String, Template>,
+    /// Every file that was read for it, each once: its own first, then those that it includes and uses.
+    pub sources: Vec<Arc<Source>>,
 }
 
-/// The text that a workflow was read from.
+impl Workflow {
+    /// The workflow itself and everything that it uses, however deep, each once.
+    pub fn with_used(&self) -> Vec<&Workflow> {
+        let mut found: Vec<&Workflow> = vec![self];
+        let mut seen: HashSet<*const Workflow> = HashSet::new();
+        let mut at = 0;
+        while let Some(workflow) = found.get(at).copied() {
+            at += 1;
+            let used = workflow.nodes.values().filter_map(|node| match &node.action {
+                Action::Workflow(uses) => Some(&*uses.workflow),
+                Action::Script { .. } | Action::Command { .. } => None,
+            });
+            found.extend(used.filter(|used| seen.insert(std::ptr::from_ref(*used))));
+        }
+        found
+    }
+
+    /// Names under `secrets`, those of used workflows included, each once.
+    pub fn all_secrets(&self) -> Vec<&str> {
+        each_once(self.with_used().into_iter().flat_map(|workflow| &workflow.secrets))
+    }
+
+    /// Names under `pass_env`, those of used workflows included, each once.
+    pub fn all_pass_env(&self) -> Vec<&str> {
+        each_once(self.with_used().into_iter().flat_map(|workflow| &workflow.pass_env))
+    }
+}
+
+fn each_once<'n>(names: impl Iterator<Item = &'n String>) -> Vec<&'n str> {
+    let mut seen = HashSet::new();
+    names.map(String::as_str).filter(|name| seen.insert(*name)).collect()
+}
+
+/// The text of one file.
 #[derive(Debug)]
 pub struct Source {
-    /// The path as the user named it.
+    /// The path as the user named it; that of an included or used file is found from there.
     pub path: PathBuf,
     pub text: String,
+    /// Where its bytes begin among all files that were read together, so that a span says which file it means: 0 for
+    /// the first.
+    pub start: usize,
+}
+
+impl Source {
+    /// A file that is read alone.
+    pub fn new(path: &Path, text: String) -> Self {
+        Self { path: path.to_owned(), text, start: 0 }
+    }
+
+    /// Whether a span points into this file.
+    pub fn holds(&self, span: Span) -> bool {
+        (self.start..=self.start + self.text.len()).contains(&span.start)
+    }
+
+    /// A span of this file, in bytes of its own text.
+    pub fn own(&self, span: Span) -> Span {
+        Span { start: span.start.saturating_sub(self.start), end: span.end.saturating_sub(self.start) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +206,18 @@ pub enum Action {
     Script { script: String, shell: Vec<String> },
     /// `run` as a list: executed directly.
     Command { words: Vec<Template> },
+    /// `uses`: the nodes of another workflow, in the same run.
+    Workflow(Uses),
+}
+
+/// Another workflow in the place of a node.
+#[derive(Clone, Debug)]
+pub struct Uses {
+    pub workflow: Arc<Workflow>,
+    /// Values of its inputs, which read what the node may read. What is absent has a default.
+    pub with: IndexMap<String, Template>,
+    /// Place of the path.
+    pub span: Span,
 }
 
 /// The lists whose combinations are instances, and the exceptions.

@@ -282,14 +282,13 @@ pub fn as_yaml(value: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::sync::Arc;
 
     use super::*;
     use crate::workflow::model::Source;
 
     fn problems(text: &str, list: Vec<Problem>) -> Problems {
-        Problems { source: Arc::new(Source { path: PathBuf::from("a.yaml"), text: text.to_owned() }), list }
+        Problems { source: Arc::new(Source::new("a.yaml".as_ref(), text.to_owned())), list }
     }
 
     fn at(text: &str, words: &str) -> Span {
