@@ -57,6 +57,13 @@ pub enum RunEvent {
         because: String,
     },
     NodeFinished(Box<NodeFinished>),
+    /// A node was taken apart: the items of its `for_each`, the rounds of its `loop` so far, or the nodes of the workflow
+    /// that it uses. It ends when they have.
+    NodeExpanded {
+        node: String,
+        /// Everything that it consists of by now, in topological order.
+        into: Vec<NodeSummary>,
+    },
     /// Every node of a stage has ended.
     StageFinished {
         stage: String,
@@ -105,6 +112,10 @@ pub struct NodeSummary {
     /// Its effect cannot be undone nor repeated at will.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
+    /// Of a node inside of another: a digest of all that it is given, so that a resume keeps its result only while that
+    /// is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<String>,
 }
 
 /// What the command line chose for a run: a resume keeps it.

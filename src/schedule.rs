@@ -150,8 +150,50 @@ impl Scheduler {
             Input::Jobs(jobs) => self.jobs = jobs.max(1),
             Input::Stop => {
                 self.stopped = true;
-                self.cancel_where(&mut commands, |_| true);
+                self.cancel_where(&mut commands, 0..self.states.len(), |_| true);
             }
+        }
+        self.start_ready(&mut commands);
+        commands
+    }
+
+    /// Adds the graph that a parked node has been taken apart into. Its nodes come after all that are there, they need
+    /// only each other, and `order` lists them all, needs first; those in `ended` have ended already.
+    pub fn grow(
+        &mut self,
+        inside: NodeId,
+        vertices: Vec<Vertex>,
+        order: &[NodeId],
+        ended: &[(NodeId, End)],
+    ) -> Vec<Command> {
+        let first = self.states.len();
+        let all = first..first + vertices.len();
+        self.dependents.resize(all.end, Vec::new());
+        self.open += vertices.len();
+        for (node, vertex) in all.clone().zip(vertices) {
+            for &before in vertex.needs.iter().chain(&vertex.after) {
+                self.dependents[before].push(node);
+            }
+            self.states.push(State::Waiting(vertex.needs.len() + vertex.after.len()));
+            self.graph.vertices.push(vertex);
+        }
+        // Whoever waits for the node waits for all of them.
+        let behind = self.remaining[inside];
+        self.remaining.resize(all.end, 0);
+        for &node in order.iter().rev() {
+            let rest = self.dependents[node].iter().map(|&next| self.remaining[next]).max().unwrap_or(behind);
+            self.remaining[node] = rest + self.graph.vertices[node].weight;
+        }
+        let mut commands = Vec::new();
+        let begun = std::mem::replace(&mut self.begun, false);
+        for &(node, end) in ended {
+            self.settle(node, end, &mut commands);
+        }
+        self.begun = begun;
+        if self.stopped || self.stopped_runs[self.graph.vertices[inside].run] {
+            self.cancel_where(&mut commands, all, |_| true);
+        } else if self.begun {
+            all.for_each(|node| self.decide_if_free(node, &mut commands));
         }
         self.start_ready(&mut commands);
         commands
@@ -174,10 +216,12 @@ impl Scheduler {
 
     fn begin(&mut self, commands: &mut Vec<Command>) {
         self.begun = true;
-        for node in 0..self.states.len() {
-            if self.states[node] == State::Waiting(0) {
-                self.decide(node, commands);
-            }
+        (0..self.states.len()).for_each(|node| self.decide_if_free(node, commands));
+    }
+
+    fn decide_if_free(&mut self, node: NodeId, commands: &mut Vec<Command>) {
+        if self.states[node] == State::Waiting(0) {
+            self.decide(node, commands);
         }
     }
 
@@ -193,7 +237,7 @@ impl Scheduler {
         let fails_run = end == End::Failed && !self.graph.vertices[node].may_fail;
         if fails_run && self.graph.fail_fast[run] && !self.stopped_runs[run] {
             self.stopped_runs[run] = true;
-            self.cancel_where(commands, |vertex| vertex.run == run);
+            self.cancel_where(commands, 0..self.states.len(), |vertex| vertex.run == run);
         }
     }
 
@@ -257,8 +301,13 @@ impl Scheduler {
         self.ready.push((self.remaining[node], Reverse(node)));
     }
 
-    fn cancel_where(&mut self, commands: &mut Vec<Command>, matches: impl Fn(&Vertex) -> bool) {
-        for node in 0..self.states.len() {
+    fn cancel_where(
+        &mut self,
+        commands: &mut Vec<Command>,
+        among: std::ops::Range<NodeId>,
+        matches: impl Fn(&Vertex) -> bool,
+    ) {
+        for node in among {
             let waits = matches!(self.states[node], State::Waiting(_) | State::Ready);
             if waits && matches(&self.graph.vertices[node]) {
                 self.states[node] = State::Ended(End::NotRun);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::apply::Work;
 use super::{Context, Exit, Failure, load, out};
 use crate::engine::RunContext;
-use crate::engine::foresee::{self, Foreseen};
+use crate::engine::foresee::{self, Foreseen, Looked};
 use crate::engine::setup;
 use crate::report::table::Table;
 use crate::report::{style, text};
@@ -83,15 +83,20 @@ fn words(foreseen: &Foreseen) -> (&'static str, String, Option<u64>) {
     }
 }
 
-fn render(run: &RunContext, file: &str, revision: &str, seen: &[Foreseen]) -> String {
+/// The state, and why with what it saves.
+fn shown(foreseen: &Foreseen) -> (&'static str, String) {
+    let (state, why, saved) = words(foreseen);
+    match saved {
+        Some(saved) => (state, format!("{why}, saves {}", text::duration(saved))),
+        None => (state, why),
+    }
+}
+
+fn render(run: &RunContext, file: &str, revision: &str, seen: &[Looked]) -> String {
     let plan = &run.plan;
     let mut table = Table::new(["STAGE", "NODE", "", "WHY", "NEEDS"]);
     for &instance in &plan.order {
-        let (state, why, saved) = words(&seen[instance]);
-        let why = match saved {
-            Some(saved) => format!("{why}, saves {}", text::duration(saved)),
-            None => why,
-        };
+        let (state, why) = shown(&seen[instance].foreseen);
         let needs: Vec<&str> =
             plan.instances[instance].needed().map(|need| plan.instances[need].id.as_str()).collect();
         let needs = match needs.len() {
@@ -105,8 +110,17 @@ fn render(run: &RunContext, file: &str, revision: &str, seen: &[Foreseen]) -> St
             text::line(&why).into_owned(),
             text::line(&needs).into_owned(),
         ]);
+        for (inner, foreseen) in &seen[instance].inside {
+            let (state, why) = shown(foreseen);
+            let name = format!("  {}", text::line(inner));
+            table.row([String::new(), name, painted(state), text::line(&why).into_owned(), String::new()]);
+        }
     }
-    let count = |word: &str| seen.iter().filter(|one| words(one).0 == word).count();
+    let counted = || {
+        let nodes = seen.iter().filter(|one| one.inside.is_empty()).map(|one| &one.foreseen);
+        nodes.chain(seen.iter().flat_map(|one| one.inside.iter().map(|(_, foreseen)| foreseen)))
+    };
+    let count = |word: &str| counted().filter(|one| words(one).0 == word).count();
     let counts: Vec<String> = ["runs", "depends", "cached", "skipped", "fails"]
         .iter()
         .filter(|word| count(word) > 0)
@@ -131,7 +145,7 @@ fn painted(state: &str) -> String {
     }
 }
 
-fn to_json(run: &RunContext, file: &str, revision: &str, seen: &[Foreseen]) -> serde_json::Value {
+fn to_json(run: &RunContext, file: &str, revision: &str, seen: &[Looked]) -> serde_json::Value {
     let plan = &run.plan;
     let ids = |nodes: &mut dyn Iterator<Item = usize>| -> Vec<&str> {
         nodes.map(|node| plan.instances[node].id.as_str()).collect()
@@ -140,7 +154,11 @@ fn to_json(run: &RunContext, file: &str, revision: &str, seen: &[Foreseen]) -> s
         .order
         .iter()
         .map(|&instance| {
-            let (state, why, saved_ms) = words(&seen[instance]);
+            let (state, why, saved_ms) = words(&seen[instance].foreseen);
+            let inside = seen[instance].inside.iter().map(|(inner, foreseen)| {
+                let (state, why, saved_ms) = words(foreseen);
+                json!({ "node": inner, "state": state, "why": why, "saved_ms": saved_ms })
+            });
             let planned = &plan.instances[instance];
             json!({
                 "node": planned.id,
@@ -151,6 +169,7 @@ fn to_json(run: &RunContext, file: &str, revision: &str, seen: &[Foreseen]) -> s
                 "needs": ids(&mut planned.needed()),
                 "after": ids(&mut planned.after.iter().copied()),
                 "matrix": planned.matrix,
+                "inside": inside.collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -1,15 +1,17 @@
 //! The only loop: feeds facts to the scheduler and carries its commands out. Hits are answered here at once, without a
 //! task; misses become units. An error inside the loop becomes the end of a node or of the run, never a `?`.
 
+mod end;
+mod inside;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 
-use super::finish::{self, Finish};
 use super::flights::{Boarding, Flights};
-use super::graph::graph;
+use super::graph::{Expected, graph};
 use super::lookup;
 use super::prepare;
 use super::signals::Signals;
@@ -19,26 +21,36 @@ use super::unit::{self, Done, Job};
 use super::workspace::Rooms;
 use super::{Ended, EngineError, Keyed, RunContext, Shared, base};
 use crate::disk::Lock;
-use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished, RunOutcome};
+use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished};
 use crate::executor::Stop;
 use crate::git::Repo;
 use crate::git::tree::ReadsMemo;
 use crate::host;
 use crate::name::RunId;
-use crate::plan::Role;
+use crate::plan::{Layer, Role};
 use crate::schedule::{Command, End, Input, NodeId, Scheduler};
 use crate::store::cache::Cache;
 use crate::store::index;
 use crate::store::recorder::{Index, Objects, RecorderThread};
 use crate::store::runs::RunView;
+use inside::Open;
 
 /// Several runs on their way, with everything they need.
 pub struct Dispatcher {
     shared: Arc<Shared>,
+    /// Those of the runs, then those inside of nodes as they come.
+    graphs: Vec<Arc<RunContext>>,
+    /// By run.
+    expected: Vec<Expected>,
+    /// Nodes that were taken apart, while what they consist of has not ended.
+    open: HashMap<NodeId, Open>,
+    /// Those of which all has ended.
+    closing: VecDeque<NodeId>,
+    commands: VecDeque<Command>,
     rooms: Arc<Rooms>,
     memo: Arc<ReadsMemo>,
     scheduler: Scheduler,
-    /// By node of all runs.
+    /// By node of all graphs.
     ended: Vec<Option<Ended>>,
     cache: Option<Cache>,
     repo: Repo,
@@ -86,9 +98,14 @@ impl Dispatcher {
         failed: mpsc::UnboundedReceiver<String>,
     ) -> Result<Self, EngineError> {
         let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
-        let (graph, order) = graph(&shared, cache.as_ref());
+        let (graph, order, expected) = graph(&shared, cache.as_ref());
         let count = graph.vertices.len();
         let dispatcher = Self {
+            graphs: shared.runs.clone(),
+            expected,
+            open: HashMap::new(),
+            closing: VecDeque::new(),
+            commands: VecDeque::new(),
             scheduler: Scheduler::new(graph, &order, jobs),
             ended: vec![None; count],
             cache,
@@ -137,8 +154,7 @@ impl Dispatcher {
     }
 
     async fn work(mut self) -> Report {
-        let earlier = std::mem::take(&mut self.earlier);
-        self.take_over(&earlier);
+        self.take_over();
         host::orphans::adopt();
         let mut signals = Signals::listen();
         let mut store_failed = None;
@@ -178,17 +194,23 @@ impl Dispatcher {
 
     /// Feeds the scheduler until it has nothing more to say.
     fn carry_out(&mut self) {
-        if self.inputs.is_empty() {
+        if self.inputs.is_empty() && self.commands.is_empty() && self.closing.is_empty() {
             return;
         }
         self.look(Cache::look_once);
-        while let Some(input) = self.inputs.pop_front() {
-            for command in self.scheduler.handle(input) {
+        loop {
+            if let Some(command) = self.commands.pop_front() {
                 match command {
                     Command::Start(node) => self.start(node),
                     Command::Skip(node, need) => self.skip(node, need),
                     Command::Cancel(node) => self.cancel(node),
                 }
+            } else if let Some(node) = self.closing.pop_front() {
+                self.close(node);
+            } else if let Some(input) = self.inputs.pop_front() {
+                self.commands.extend(self.scheduler.handle(input));
+            } else {
+                break;
             }
         }
         self.look(Cache::look_again);
@@ -201,18 +223,27 @@ impl Dispatcher {
     }
 
     /// Nodes that an earlier engine finished stay finished, unless what they left is no longer there.
-    fn take_over(&mut self, earlier: &[Option<RunView>]) {
+    fn take_over(&mut self) {
+        let earlier = std::mem::take(&mut self.earlier);
         let shared = Arc::clone(&self.shared);
-        for (run, view) in shared.runs.iter().zip(earlier) {
+        for (run, view) in shared.runs.iter().zip(&earlier) {
             for finished in view.iter().flat_map(|view| view.kept()) {
                 let Some(instance) = run.plan.find(&finished.node) else { continue };
-                let result = finished.result.as_ref();
-                if !result.is_none_or(|result| lookup::is_whole(result, &shared, &self.repo)) {
-                    continue;
+                if self.is_there(finished) {
+                    self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
                 }
-                self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
             }
         }
+        self.earlier = earlier;
+    }
+
+    /// What an earlier engine recorded of a node is still there.
+    fn is_there(&self, finished: &NodeFinished) -> bool {
+        finished.result.as_ref().is_none_or(|result| {
+            let heads = base::commits(&result.heads);
+            lookup::is_whole(result, &self.shared, &self.repo)
+                && heads.iter().all(|&head| self.repo.has_commit(head))
+        })
     }
 
     fn warn_of_short_secrets(&self) {
@@ -230,8 +261,8 @@ impl Dispatcher {
     }
 
     fn start(&mut self, node: NodeId) {
-        let shared = Arc::clone(&self.shared);
-        let (number, run, instance) = place(&shared, node);
+        let (graph, instance) = self.place(node);
+        let run = &*graph;
         let planned = &run.plan.instances[instance];
         match prepare::condition(run, planned, &self.ended) {
             Ok(true) => {}
@@ -241,17 +272,15 @@ impl Dispatcher {
             }
             Err(error) => return self.fail(node, error.to_string()),
         }
+        if planned.layer != Layer::Work {
+            return self.take_apart(node);
+        }
         let tools: Vec<(String, String)> = tools::of(run.plan.node(instance), &self.tools);
         let prepared = match prepare::prepare(run, planned, &self.ended, &tools) {
             Ok(prepared) => prepared,
             Err(error) => return self.fail(node, error.to_string()),
         };
-        let done: Vec<&Ended> = planned
-            .needed()
-            .filter_map(|need| self.ended[run.first + need].as_ref())
-            .filter(|need| need.outcome.is_success())
-            .collect();
-        let heads = base::distinct(done.iter().flat_map(|need| &need.result.heads));
+        let heads = run.heads(planned, &self.ended);
         let keyed = lookup::keyed(run.plan.node(instance), &prepared.manifest, run, &heads);
         if let Some(finished) = self.quick_hit(run, instance, keyed, &heads) {
             return self.tell(node, finished);
@@ -271,20 +300,19 @@ impl Dispatcher {
         {
             return;
         }
-        let given = done.iter().flat_map(|need| need.result.artifacts.iter().cloned()).collect();
         let job = Job {
             rooms: Arc::clone(&self.rooms),
             memo: Arc::clone(&self.memo),
             stop: self.stop.subscribe(),
-            run: number,
+            graph: Arc::clone(&graph),
             instance,
             prepared,
             keyed,
-            given,
+            given: run.given(planned, &self.ended),
             why,
-            makers: if heads.len() > 1 { self.makers(number) } else { Vec::new() },
+            makers: if heads.len() > 1 { self.makers(run.number) } else { Vec::new() },
             heads,
-            shared,
+            shared: Arc::clone(&self.shared),
         };
         let id = self.units.spawn(unit::run(job)).id();
         self.nodes_of_units.insert(id, node);
@@ -328,9 +356,9 @@ impl Dispatcher {
 
     /// Which node made which commit, for a conflict.
     fn makers(&self, number: usize) -> Vec<(String, String)> {
-        let run = &self.shared.runs[number];
-        let nodes = run.plan.instances.iter().zip(&self.ended[run.first..]);
-        nodes
+        let graphs = self.graphs.iter().filter(|graph| graph.number == number);
+        graphs
+            .flat_map(|graph| graph.plan.instances.iter().zip(&self.ended[graph.first..]))
             .filter_map(|(instance, ended)| {
                 Some((ended.as_ref()?.result.commit.clone()?, instance.id.clone()))
             })
@@ -356,8 +384,7 @@ impl Dispatcher {
     }
 
     fn skip(&mut self, node: NodeId, need: NodeId) {
-        let shared = Arc::clone(&self.shared);
-        let (_, run, instance) = place(&shared, node);
+        let (run, instance) = self.place(node);
         let need_id = &run.plan.instances[need - run.first].id;
         let outcome = self.ended[need].as_ref().map_or("did not run", |ended| ended.outcome.word());
         let message = format!("needs `{need_id}`: {}", outcome.replace('_', " "));
@@ -371,8 +398,7 @@ impl Dispatcher {
     }
 
     fn cancel(&mut self, node: NodeId) {
-        let shared = Arc::clone(&self.shared);
-        let (_, run, instance) = place(&shared, node);
+        let (run, instance) = self.place(node);
         let id = &run.plan.instances[instance].id;
         let message =
             if *self.stop.borrow() == Stop::Run { "another node failed" } else { "the run was stopped" };
@@ -381,8 +407,7 @@ impl Dispatcher {
     }
 
     fn fail(&mut self, node: NodeId, message: String) {
-        let shared = Arc::clone(&self.shared);
-        let (_, run, instance) = place(&shared, node);
+        let (run, instance) = self.place(node);
         let message = run.mask.apply(&message).into_owned();
         let id = &run.plan.instances[instance].id;
         let finished = NodeFinished {
@@ -408,9 +433,8 @@ impl Dispatcher {
     }
 
     fn record(&mut self, node: NodeId, finished: NodeFinished, index: Vec<Index>, objects: Objects) {
-        let (number, ..) = place(&self.shared, node);
+        let journal = self.place(node).0.journal;
         let ended = unit::seen(&finished);
-        let journal = self.shared.runs[number].journal;
         self.shared.recorder.fact(journal, RunEvent::NodeFinished(Box::new(finished)), index, objects);
         self.note_end(node, ended);
     }
@@ -423,24 +447,13 @@ impl Dispatcher {
 
     fn note_end(&mut self, node: NodeId, ended: Ended) {
         self.ended[node] = Some(ended);
-        let shared = Arc::clone(&self.shared);
-        let (number, run, instance) = place(&shared, node);
-        let stage = run.plan.node(instance).stage;
-        for stage in self.stages.node_ended(number, stage) {
-            self.checkpoint(number, stage);
+        let (run, instance) = self.place(node);
+        if let Some(outer) = &run.outer {
+            return self.inner_ended(outer.node);
         }
-    }
-
-    fn checkpoint(&mut self, number: usize, stage: usize) {
-        let run = &self.shared.runs[number];
-        let nodes = &self.ended[run.first..run.first + run.plan.instances.len()];
-        let heads = finish::frontier(run, nodes, stage);
-        let makers = if heads.len() > 1 { self.makers(number) } else { Vec::new() };
-        if !heads.is_empty() {
-            // Refs are about to be written. Without the note, one lost with the power would stay as an empty name.
-            self.rooms.announce().ok();
+        for stage in self.stages.node_ended(run.number, run.plan.node(instance).stage) {
+            self.checkpoint(run.number, stage);
         }
-        self.stages.begin(&self.shared, number, stage, heads, makers);
     }
 
     /// The first time politely, then at once.
@@ -450,45 +463,10 @@ impl Dispatcher {
         self.inputs.push_back(Input::Stop);
     }
 
-    /// Results, last records, and a last look for processes that escaped.
-    async fn finish(&mut self) -> Vec<RunReport> {
-        let stopped = *self.stop.borrow() != Stop::Run;
-        let mut reports = Vec::new();
-        for number in 0..self.shared.runs.len() {
-            let run = &self.shared.runs[number];
-            let nodes = self.ended[run.first..run.first + run.plan.instances.len()].to_vec();
-            let makers = self.makers(number);
-            let shared = Arc::clone(&self.shared);
-            let finish = Finish { run: number, nodes, makers, stopped, began: self.began };
-            let must_sweep = self.has_started_units;
-            let ended = tokio::task::spawn_blocking(move || {
-                if must_sweep {
-                    host::sweep(shared.runs[number].id.as_str(), None);
-                }
-                finish::run(&shared, finish)
-            });
-            let (finished, objects) = ended.await.unwrap_or_else(|error| {
-                let finished = RunFinished {
-                    outcome: RunOutcome::Failed,
-                    duration_ms: 0,
-                    branch: None,
-                    commit: None,
-                    message: format!("a bug in spb: {error}"),
-                };
-                (finished, Objects::None)
-            });
-            let run = &self.shared.runs[number];
-            let event = RunEvent::RunFinished(finished.clone());
-            self.shared.recorder.fact(run.journal, event, Vec::new(), objects);
-            reports.push(RunReport { run: run.id.clone(), finished });
-        }
-        reports
+    /// The graph of a node, and its position in the plan of that.
+    fn place(&self, node: NodeId) -> (Arc<RunContext>, usize) {
+        let at = self.graphs.partition_point(|graph| graph.first <= node) - 1;
+        let graph = &self.graphs[at];
+        (Arc::clone(graph), node - graph.first)
     }
-}
-
-/// Run number, run and position in its plan of a node.
-fn place(shared: &Shared, node: NodeId) -> (usize, &RunContext, usize) {
-    let number = shared.runs.partition_point(|run| run.first <= node) - 1;
-    let run = &shared.runs[number];
-    (number, run, node - run.first)
 }

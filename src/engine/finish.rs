@@ -33,6 +33,8 @@ pub struct Finish {
     pub nodes: Vec<Option<Ended>>,
     /// Commit and node that made it.
     pub makers: Vec<(String, String)>,
+    /// Commits that nodes of this run made, those inside of others included.
+    pub made: Vec<CommitId>,
     pub stopped: bool,
     pub began: Instant,
 }
@@ -44,6 +46,11 @@ pub fn checkpoint_ref(run: &str, stage: &str) -> String {
 
 /// Commits of successful nodes up to a stage that no other such node builds on: merged, they are everything so far.
 pub fn frontier(run: &RunContext, nodes: &[Option<Ended>], stage: usize) -> Vec<String> {
+    base::distinct(last_of(run, nodes, stage).into_iter().flat_map(|ended| &ended.result.heads))
+}
+
+/// Successful nodes up to a stage that no other such node builds on.
+pub fn last_of<'n>(run: &RunContext, nodes: &'n [Option<Ended>], stage: usize) -> Vec<&'n Ended> {
     let counts = |position: usize| {
         run.plan.node(position).stage <= stage
             && run.plan.instances[position].role == Role::Run
@@ -58,7 +65,7 @@ pub fn frontier(run: &RunContext, nodes: &[Option<Ended>], stage: usize) -> Vec<
         }
     }
     let last = (0..nodes.len()).filter(|&position| counts(position) && !is_built_on[position]);
-    base::distinct(last.filter_map(|position| nodes[position].as_ref()).flat_map(|ended| &ended.result.heads))
+    last.filter_map(|position| nodes[position].as_ref()).collect()
 }
 
 /// Merges what a stage and those before it gave. Results that do not merge give no commit, and a note that says why.
@@ -115,7 +122,7 @@ pub fn run(shared: &Shared, finish: Finish) -> (RunFinished, Objects) {
         commit: None,
         message: String::new(),
     };
-    let kept = keep(shared, context, &finish.nodes);
+    let kept = keep(shared, context, &finish);
     let mut objects = match kept {
         Ok(objects) => objects,
         Err(error) => {
@@ -154,9 +161,9 @@ fn outcome(run: &RunContext, finish: &Finish) -> RunOutcome {
     }
 }
 
-/// One ref for the run and one for all cache entries: `git gc` leaves what they reach.
-fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Objects, GitError> {
-    let made: Vec<CommitId> = nodes
+/// Commits that the nodes of a graph made.
+pub fn made<'n>(run: &'n RunContext, nodes: &'n [Option<Ended>]) -> impl Iterator<Item = CommitId> + use<'n> {
+    nodes
         .iter()
         .zip(&run.plan.instances)
         .filter_map(|(ended, instance)| Some((ended.as_ref()?, &run.plan.workflow.nodes[instance.node])))
@@ -166,15 +173,19 @@ fn keep(shared: &Shared, run: &RunContext, nodes: &[Option<Ended>]) -> Result<Ob
             let handed_on = || ended.result.heads.first().filter(|_| base::favor(node) != Favor::Neither);
             ended.result.commit.as_ref().or_else(handed_on)?.parse().ok()
         })
-        .collect();
+}
+
+/// One ref for the run and one for all cache entries: `git gc` leaves what they reach.
+fn keep(shared: &Shared, run: &RunContext, finish: &Finish) -> Result<Objects, GitError> {
+    let made = &finish.made;
     if made.is_empty() {
         // Everything comes from the cache, whose own ref keeps it.
         return Ok(Objects::None);
     }
-    let heads = base::commits(&frontier(run, nodes, usize::MAX));
+    let heads = base::commits(&frontier(run, &finish.nodes, usize::MAX));
     let repo = Repo::open(&shared.repo)?;
     let all: Vec<CommitId> = base::commits(&base::distinct(
-        heads.iter().chain(&made).map(ToString::to_string).collect::<Vec<_>>().iter(),
+        heads.iter().chain(made).map(ToString::to_string).collect::<Vec<_>>().iter(),
     ));
     let name = format!("refs/spb/runs/{}", run.id);
     let holder =
@@ -227,7 +238,7 @@ fn result(
         "the changes add up to nothing, so there is no branch".clone_into(&mut finished.message);
         return Ok(Objects::None);
     }
-    let commit = match run.plan.workflow.result.commits {
+    let commit = match run.workflow.result.commits {
         Commits::Keep => merged,
         Commits::Squash => squashed(shared, &repo, run, merged)?,
     };
@@ -236,14 +247,14 @@ fn result(
         Put::Done => finished.branch = Some(run.branch.clone()),
         Put::Refused(why) => finished.message = why,
     }
-    if run.plan.workflow.result.into == IntoCheckout::Current && finished.branch.is_some() {
+    if run.workflow.result.into == IntoCheckout::Current && finished.branch.is_some() {
         finished.message = into_checkout(&repo, run, commit);
     }
     Ok(Objects::Written)
 }
 
 fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
-    let from = &run.plan.workflow.result.from;
+    let from = &run.workflow.result.from;
     if from.is_empty() {
         // Not just the leaves: one that was skipped, or failed and may, does not take away what it needed.
         return frontier(run, nodes, usize::MAX);
@@ -260,7 +271,7 @@ fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
 /// One commit on the base with everything in it. The same result with the same message is the same commit again.
 fn squashed(shared: &Shared, repo: &Repo, run: &RunContext, merged: CommitId) -> Result<CommitId, String> {
     let text = |error: GitError| error.to_string();
-    let message = run.plan.workflow.result.message.render(&run.scope).map_err(|error| error.to_string())?;
+    let message = run.workflow.result.message.render(&run.scope).map_err(|error| error.to_string())?;
     let mut hasher = Hasher::new("squash 1");
     hasher.field("base", run.base.to_string().as_bytes());
     hasher.field("merged", merged.to_string().as_bytes());
@@ -324,7 +335,7 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
     let expect = before.map_or(Expect::Absent, Expect::Is);
     let reason = format!("spb: run {}", run.id);
     repo.set_ref(&name, commit, expect, &reason).map_err(|error| format!("{error}; {type_this}"))?;
-    let what = format!("apply {} ({})", run.plan.workflow.name, run.id);
+    let what = format!("apply {} ({})", run.workflow.name, run.id);
     let operation = Operation::now(what, &name, before, Some(commit));
     operations::add(&shared.store, operation).map_err(|error| text(&error))?;
     drop(lock);

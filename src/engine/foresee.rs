@@ -2,10 +2,10 @@
 //! A node behind one that would run has no answer yet: what it is given is not known.
 
 use super::lookup::{self, Found};
-use super::{Ended, EngineError, Keyed, RunContext, Shared, base, prepare, tools};
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base, inner, prepare, tools};
 use crate::git::tree::ReadsMemo;
 use crate::git::{Merged, Repo};
-use crate::plan::Role;
+use crate::plan::{Layer, Role};
 use crate::store::cache::Cache;
 use crate::store::index;
 
@@ -31,42 +31,107 @@ pub enum Foreseen {
 ///
 /// # Errors
 /// When the repository or the index cannot be opened.
-pub fn foresee(shared: &Shared, number: usize) -> Result<Vec<Foreseen>, EngineError> {
-    let run = &shared.runs[number];
-    let repo = Repo::open(&shared.repo)?;
-    let cache = index::open_to_read(&shared.store)?.map(Cache::new);
-    let mut ahead = Ahead {
+pub fn foresee(shared: &Shared, number: usize) -> Result<Vec<Looked>, EngineError> {
+    let places = Places {
         shared,
-        run,
-        repo,
-        cache,
+        repo: Repo::open(&shared.repo)?,
+        cache: index::open_to_read(&shared.store)?.map(Cache::new),
         memo: ReadsMemo::default(),
         tools: tools::outputs(shared),
-        ended: vec![None; run.first + run.plan.instances.len()],
-        seen: vec![None; run.plan.instances.len()],
-        moves: vec![false; run.plan.instances.len()],
     };
-    for &instance in &run.plan.order {
-        let foreseen = ahead.one(instance);
-        ahead.seen[instance] = Some(foreseen);
-    }
-    Ok(ahead.seen.into_iter().flatten().collect())
+    let mut ahead = Ahead::new(&places, &shared.runs[number]);
+    ahead.all();
+    let Ahead { seen, inside, .. } = ahead;
+    let looked = seen.into_iter().flatten().zip(inside);
+    Ok(looked.map(|(foreseen, inside)| Looked { foreseen, inside }).collect())
 }
 
-struct Ahead<'a> {
+/// What would become of one node, and of the nodes in its place where they are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    pub foreseen: Foreseen,
+    pub inside: Vec<(String, Foreseen)>,
+}
+
+/// Where is looked.
+struct Places<'a> {
     shared: &'a Shared,
-    run: &'a RunContext,
     repo: Repo,
     cache: Option<Cache>,
     memo: ReadsMemo,
     tools: std::collections::HashMap<String, String>,
+}
+
+/// One graph.
+struct Ahead<'a> {
+    places: &'a Places<'a>,
+    run: &'a RunContext,
     ended: Vec<Option<Ended>>,
     seen: Vec<Option<Foreseen>>,
+    inside: Vec<Vec<(String, Foreseen)>>,
     /// Cached with a change that would have to be moved to another base first: what starts from it is not known.
     moves: Vec<bool>,
 }
 
-impl Ahead<'_> {
+impl<'a> Ahead<'a> {
+    fn new(places: &'a Places<'a>, run: &'a RunContext) -> Self {
+        let count = run.plan.instances.len();
+        Self {
+            places,
+            run,
+            ended: vec![None; run.first + count],
+            seen: vec![None; count],
+            inside: vec![Vec::new(); count],
+            moves: vec![false; count],
+        }
+    }
+
+    fn all(&mut self) {
+        for &instance in &self.run.plan.order {
+            let foreseen = self.one(instance);
+            self.seen[instance] = Some(foreseen);
+        }
+    }
+
+    /// A node that is several, as far as its graphs are known: round by round.
+    fn take_apart(&mut self, instance: usize) -> Foreseen {
+        let mut graph = match inner::open(self.run, instance, &self.ended, 0) {
+            Ok(graph) => graph,
+            Err(why) => return self.end(instance, Outcome::Failed, Foreseen::Fails { why }),
+        };
+        loop {
+            let mut ahead = Ahead::new(self.places, &graph);
+            ahead.all();
+            let Ahead { ended, seen, inside, moves, .. } = ahead;
+            let is_open = |seen: &Foreseen| matches!(seen, Foreseen::Runs { .. } | Foreseen::Depends { .. });
+            let open = seen.iter().flatten().filter(|seen| is_open(seen)).count();
+            let nodes = graph.plan.instances.iter().zip(seen.into_iter().flatten()).zip(inside);
+            for ((planned, foreseen), inside) in nodes {
+                self.inside[instance].push((planned.id.clone(), foreseen));
+                self.inside[instance].extend(inside);
+            }
+            if open > 0 {
+                let why = format!("{open} of {} inside", graph.plan.instances.len());
+                return Foreseen::Runs { why };
+            }
+            self.moves[instance] |= moves.contains(&true);
+            match inner::close(self.run, instance, &graph, &ended, 0) {
+                inner::Closed::Again(next) => graph = *next,
+                inner::Closed::Ended(finished) if finished.outcome.is_success() => {
+                    return self.hit(instance, *finished);
+                }
+                inner::Closed::Ended(finished) => {
+                    let (outcome, why) = (finished.outcome, finished.message.clone());
+                    self.ended[self.run.first + instance] = Some(unit::seen(&finished));
+                    return match outcome {
+                        Outcome::Skipped | Outcome::Cancelled => Foreseen::Skipped { why },
+                        _ => Foreseen::Fails { why },
+                    };
+                }
+            }
+        }
+    }
+
     fn one(&mut self, instance: usize) -> Foreseen {
         let planned = &self.run.plan.instances[instance];
         let before = planned.needed().chain(planned.after.iter().copied());
@@ -87,6 +152,7 @@ impl Ahead<'_> {
             return self.end(instance, Outcome::Skipped, Foreseen::Skipped { why });
         }
         match prepare::condition(self.run, planned, &self.ended) {
+            Ok(true) if planned.layer != Layer::Work => self.take_apart(instance),
             Ok(true) => self.lookup(instance),
             Ok(false) => {
                 let why = format!("its `when` is false: {}", node.when.source());
@@ -99,7 +165,7 @@ impl Ahead<'_> {
     fn lookup(&mut self, instance: usize) -> Foreseen {
         let planned = &self.run.plan.instances[instance];
         let node = self.run.plan.node(instance);
-        let tools = tools::of(node, &self.tools);
+        let tools = tools::of(node, &self.places.tools);
         let prepared = match prepare::prepare(self.run, planned, &self.ended, &tools) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -109,16 +175,17 @@ impl Ahead<'_> {
         if self.run.options.fresh && planned.role == Role::Run {
             return Foreseen::Runs { why: "--fresh".to_owned() };
         }
-        let needed = planned.needed().filter_map(|need| self.ended[self.run.first + need].as_ref());
-        let heads = base::distinct(needed.flat_map(|ended| &ended.result.heads));
+        let heads = self.run.heads(planned, &self.ended);
         let keyed = lookup::keyed(node, &prepared.manifest, self.run, &heads);
         let key = match keyed {
             Keyed::Never => return Foreseen::Runs { why: lookup::why_never(node).to_owned() },
             Keyed::Fileless(key) | Keyed::Quick(key) => key,
         };
-        let Some(cache) = &self.cache else { return Foreseen::Runs { why: "never run before".to_owned() } };
-        let places = (&self.repo, cache);
-        if let Some(finished) = lookup::quick(self.shared, places, self.run, instance, key, &heads) {
+        let Some(cache) = &self.places.cache else {
+            return Foreseen::Runs { why: "never run before".to_owned() };
+        };
+        let places = (&self.places.repo, cache);
+        if let Some(finished) = lookup::quick(self.places.shared, places, self.run, instance, key, &heads) {
             return self.hit(instance, finished);
         }
         match keyed {
@@ -141,32 +208,39 @@ impl Ahead<'_> {
         let planned = &self.run.plan.instances[instance];
         let node = self.run.plan.node(instance);
         let runs = |why: &str| Foreseen::Runs { why: why.to_owned() };
-        let Some(cache) = &self.cache else { return runs("never run before") };
+        let Some(cache) = &self.places.cache else { return runs("never run before") };
         let commits = base::commits(&heads);
-        let base = match base::known(&self.repo, Some(cache), self.run.base, &commits, base::favor(node)) {
-            Some(Merged::Clean(base)) => base,
-            _ => return runs("what it needs was never merged before"),
-        };
-        let found = self.repo.tree_of(base).and_then(|tree| {
-            let reads = lookup::reads(node, &self.repo, &self.memo, tree)?;
+        let base =
+            match base::known(&self.places.repo, Some(cache), self.run.base, &commits, base::favor(node)) {
+                Some(Merged::Clean(base)) => base,
+                _ => return runs("what it needs was never merged before"),
+            };
+        let found = self.places.repo.tree_of(base).and_then(|tree| {
+            let reads = lookup::reads(node, &self.places.repo, &self.places.memo, tree)?;
             let key = prepared.manifest.content_key(reads);
             let oldest = lookup::oldest_accepted(node);
-            let found = lookup::content_as_stored(self.shared, &self.repo, cache, (key, quick_key), oldest);
-            Ok((lookup::applicable(found, &self.repo, (key, quick_key), base)?, tree, reads, key))
+            let found = lookup::content_as_stored(
+                self.places.shared,
+                &self.places.repo,
+                cache,
+                (key, quick_key),
+                oldest,
+            );
+            Ok((lookup::applicable(found, &self.places.repo, (key, quick_key), base)?, tree, reads, key))
         });
         match found {
             Err(error) => Foreseen::Fails { why: error.to_string() },
             Ok((Found::Hit { entry, .. }, _, _, key)) => {
                 let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
                 self.moves[instance] = commit.is_some_and(|commit| {
-                    self.repo.parents(commit).is_ok_and(|parents| parents.first() != Some(&base))
+                    self.places.repo.parents(commit).is_ok_and(|parents| parents.first() != Some(&base))
                 });
                 let heads = base::passed_on(node, Some(base), &heads);
                 self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, Some(quick_key))))
             }
             Ok((Found::Miss { reason: Some(reason), .. }, ..)) => self.miss(instance, reason.to_owned()),
             Ok((Found::Miss { reason: None, .. }, tree, reads, _)) => {
-                let files = Some((&self.repo, node, tree, reads));
+                let files = Some((&self.places.repo, node, tree, reads));
                 let why = lookup::why(cache, self.run, &planned.id, &prepared.manifest, files);
                 self.miss(instance, why)
             }

@@ -225,7 +225,7 @@ pub fn why(
     manifest: &Manifest,
     files: Option<(&Repo, &Node, TreeId, Digest)>,
 ) -> String {
-    let Some(earlier) = cache.latest(&run.plan.workflow.name, id) else {
+    let Some(earlier) = cache.latest(&run.workflow.name, id) else {
         return "never run before".to_owned();
     };
     let stored = manifest.stored(files.as_ref().map(|(_, _, _, reads)| *reads));

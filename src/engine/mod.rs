@@ -9,6 +9,7 @@ pub mod finish;
 mod flights;
 pub mod foresee;
 mod graph;
+mod inner;
 pub mod lookup;
 pub mod prepare;
 mod presence;
@@ -28,16 +29,18 @@ use std::sync::mpsc::Sender;
 use indexmap::IndexMap;
 
 use crate::digest::Digest;
-use crate::event::{NodeResult, Options, Outcome};
+use crate::event::{Artifact, NodeResult, Options, Outcome};
 use crate::executor::mask::Mask;
 use crate::git::Pool;
 use crate::git::{CommitId, RepoPath, TreeId};
 use crate::name::RunId;
-use crate::plan::Plan;
+use crate::plan::{Instance, Plan};
+use crate::schedule::NodeId;
 use crate::store::Store;
 use crate::store::processes::ProcessList;
 use crate::store::recorder::{Notice, Recorder};
 use crate::workflow::expr::Scope;
+use crate::workflow::model::Workflow;
 
 /// An engine that cannot start or go on, with a sentence for a person. A failed node is not one of these.
 #[derive(Debug, thiserror::Error)]
@@ -93,15 +96,20 @@ pub struct Shared {
     pub cache_directory: PathBuf,
     /// The small environment that every process gets.
     pub base_env: Vec<(OsString, OsString)>,
-    pub runs: Vec<RunContext>,
+    /// The graph of each run as its file has it; those inside of nodes come later, and the dispatcher has them.
+    pub runs: Vec<Arc<RunContext>>,
     pub recorder: Recorder,
     pub listener: Sender<Notice>,
 }
 
-/// One run: a plan on a base.
+/// One graph of a run on its base: the run's own, or one that a node of it was taken apart into.
 #[derive(Debug)]
 pub struct RunContext {
     pub id: RunId,
+    /// Position of the run among those of this process.
+    pub number: usize,
+    /// The workflow of the run: its name, `worktrees` and `result` count for all of its graphs.
+    pub workflow: Arc<Workflow>,
     pub plan: Arc<Plan>,
     pub base: CommitId,
     pub base_tree: TreeId,
@@ -111,8 +119,9 @@ pub struct RunContext {
     /// `pass_env` as found: `None` where the caller has no such variable.
     pub pass_env: Vec<(String, Option<OsString>)>,
     pub secrets: Vec<(String, OsString)>,
+    pub caller: Arc<Caller>,
     /// Files of `worktrees.copy` as they were when the run began.
-    pub copies: Vec<copies::Copied>,
+    pub copies: Arc<[copies::Copied]>,
     pub mask: Arc<Mask>,
     /// `inputs`, `env` and `run`, for expressions.
     pub scope: Scope,
@@ -121,9 +130,75 @@ pub struct RunContext {
     /// Position of its journal in the recorder.
     pub journal: usize,
     /// Absent when spb only looks ahead.
-    pub processes: Option<ProcessList>,
-    /// Position of its first node among the nodes of all runs.
+    pub processes: Option<Arc<ProcessList>>,
+    /// Position of its first node among the nodes of all graphs.
     pub first: usize,
+    /// Absent for the run's own graph.
+    pub outer: Option<Outer>,
+}
+
+/// The variables of the caller's environment that some workflow of the run asks for.
+#[derive(Debug, Default)]
+pub struct Caller {
+    pub pass_env: Vec<(String, Option<OsString>)>,
+    pub secrets: Vec<(String, OsString)>,
+}
+
+/// What a graph inside of a node starts from.
+#[derive(Clone, Debug)]
+pub struct Outer {
+    /// The node that was taken apart, among the nodes of all graphs.
+    pub node: NodeId,
+    /// Stage of that node in the run's workflow.
+    pub stage: usize,
+    /// What its nodes start from that need no other one in it.
+    pub heads: Vec<String>,
+    pub given: Vec<Artifact>,
+    /// Its nodes are that node itself, and read the names that it reads.
+    pub is_same_node: bool,
+    /// A failure inside is a failure of a node that may fail.
+    pub may_fail: bool,
+    /// Of a `loop`, from 1; 0 for everything else.
+    pub round: u32,
+}
+
+impl RunContext {
+    /// Commits that a node starts from, in order.
+    pub fn heads(&self, instance: &Instance, ended: &[Option<Ended>]) -> Vec<String> {
+        let heads = base::distinct(self.done(instance, ended).flat_map(|need| &need.result.heads));
+        match &self.outer {
+            Some(outer) if heads.is_empty() => outer.heads.clone(),
+            _ => heads,
+        }
+    }
+
+    /// Artifacts that a node finds in its workspace.
+    pub fn given(&self, instance: &Instance, ended: &[Option<Ended>]) -> Vec<Artifact> {
+        match &self.outer {
+            Some(outer) if instance.needs.is_empty() => outer.given.clone(),
+            _ => self.done(instance, ended).flat_map(|need| need.result.artifacts.iter().cloned()).collect(),
+        }
+    }
+
+    /// Its needs that succeeded.
+    fn done<'e>(
+        &self,
+        instance: &'e Instance,
+        ended: &'e [Option<Ended>],
+    ) -> impl Iterator<Item = &'e Ended> + use<'e> {
+        let first = self.first;
+        let needed = instance.needed().filter_map(move |need| ended[first + need].as_ref());
+        needed.filter(|need| need.outcome.is_success())
+    }
+
+    /// Position of a node's stage in the run's workflow.
+    pub fn stage(&self, instance: usize) -> usize {
+        self.outer.as_ref().map_or_else(|| self.plan.node(instance).stage, |outer| outer.stage)
+    }
+
+    pub fn is_same_node(&self) -> bool {
+        self.outer.as_ref().is_some_and(|outer| outer.is_same_node)
+    }
 }
 
 /// How a node ended, as its dependents see it.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::{Map, Value, json};
 
 use super::{Ended, RunContext};
-use crate::event::Outcome;
+use crate::event::{Artifact, Outcome};
 use crate::plan::fingerprint::Manifest;
 use crate::plan::{Instance, Need};
 use crate::workflow::expr::{ExprError, NeedsStatus, Scope, Template};
@@ -28,8 +28,8 @@ pub struct Prepared {
 pub fn condition(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Result<bool, ExprError> {
     let node = &run.plan.workflow.nodes[instance.node];
     let when = &node.when;
-    if when.is_success() {
-        // The scheduler starts it only after all its needs succeeded.
+    if when.is_success() || run.is_same_node() {
+        // The scheduler starts it only after all its needs succeeded, or it was asked of the node as a whole.
         return Ok(true);
     }
     let outcomes =
@@ -168,23 +168,30 @@ fn contract(node: &Node, manifest: &mut Manifest) {
 
 /// What a slot holds beside the files of the repository.
 fn worktree(run: &RunContext, manifest: &mut Manifest) {
-    if let Some(setup) = &run.plan.workflow.worktrees.setup {
+    if let Some(setup) = &run.workflow.worktrees.setup {
         manifest.add("script `worktrees.setup`", &setup.script);
     }
-    for copied in &run.copies {
+    for copied in run.copies.iter() {
         manifest.add(format!("copied file `{}`", copied.path.display()), copied.digest.as_bytes());
     }
 }
 
 fn artifacts(run: &RunContext, instance: &Instance, ended: &[Option<Ended>], manifest: &mut Manifest) {
+    let mut add = |id: &str, artifact: &Artifact| {
+        manifest.add(
+            format!("artifact `{}` of {id}", artifact.path),
+            format!("{} {}", artifact.digest, artifact.executable),
+        );
+    };
     for need in instance.needed() {
         let Some(done) = &ended[run.first + need] else { continue };
         for artifact in &done.result.artifacts {
-            let id = &run.plan.instances[need].id;
-            manifest.add(
-                format!("artifact `{}` of {id}", artifact.path),
-                format!("{} {}", artifact.digest, artifact.executable),
-            );
+            add(&run.plan.instances[need].id, artifact);
+        }
+    }
+    if let Some(outer) = run.outer.as_ref().filter(|_| instance.needs.is_empty()) {
+        for artifact in &outer.given {
+            add("what came before", artifact);
         }
     }
 }
@@ -205,26 +212,59 @@ fn is_constant(node: &Node) -> bool {
 /// The names that a node's expressions may read.
 pub fn scope(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Scope {
     let mut scope = run.scope.clone();
-    scope.names.insert(
-        "matrix".to_owned(),
-        Value::Object(run.plan.workflow.nodes[instance.node].matrix.values(&instance.matrix)),
-    );
-    let mut needs = Map::new();
-    for need in &instance.needs {
-        let name = &run.plan.workflow.nodes[need.node].name;
-        needs.insert(name.clone(), need_value(run, need, ended));
+    if !run.is_same_node() {
+        let matrix = run.plan.workflow.nodes[instance.node].matrix.values(&instance.matrix);
+        scope.names.insert("matrix".to_owned(), Value::Object(matrix));
+        scope.names.insert("needs".to_owned(), needs(run, instance.needs.iter(), ended));
     }
-    scope.names.insert("needs".to_owned(), Value::Object(needs));
+    if let Some(item) = &instance.item {
+        scope.names.insert("item".to_owned(), item.clone());
+    }
     scope
 }
 
+/// The names that the outputs of a workflow may read, when all of its nodes have ended.
+pub fn scope_of_all(run: &RunContext, ended: &[Option<Ended>]) -> Scope {
+    let mut scope = run.scope.clone();
+    let all: Vec<Need> = (0..run.plan.workflow.nodes.len())
+        .map(|node| Need {
+            node,
+            instances: run.plan.instances_of(node).collect(),
+            is_list: !run.plan.workflow.nodes[node].matrix.is_empty(),
+        })
+        .collect();
+    scope.names.insert("needs".to_owned(), needs(run, all.iter(), ended));
+    scope
+}
+
+fn needs<'n>(run: &RunContext, needs: impl Iterator<Item = &'n Need>, ended: &[Option<Ended>]) -> Value {
+    let named = needs.map(|need| {
+        let name = &run.plan.workflow.nodes[need.node].name;
+        (name.clone(), need_value(run, need, ended))
+    });
+    Value::Object(named.collect())
+}
+
+/// Whether other nodes run in the place of the node.
+fn is_several(node: &Node) -> bool {
+    node.for_each.is_some() || node.repeat.is_some() || matches!(node.action, Action::Workflow(_))
+}
+
+/// The outputs that a node has for its dependents.
+pub fn output_names(node: &Node) -> impl Iterator<Item = &String> {
+    let used = match &node.action {
+        Action::Workflow(uses) => Some(uses.workflow.outputs.keys()),
+        Action::Script { .. } | Action::Command { .. } => None,
+    };
+    node.outputs.keys().chain(used.into_iter().flatten())
+}
+
 fn need_value(run: &RunContext, need: &Need, ended: &[Option<Ended>]) -> Value {
-    let declared = &run.plan.workflow.nodes[need.node].outputs;
+    let node = &run.plan.workflow.nodes[need.node];
     let done: Vec<&Ended> =
         need.instances.iter().filter_map(|&instance| ended[run.first + instance].as_ref()).collect();
     let output = |one: &Ended, name: &str| one.result.outputs.get(name).cloned().unwrap_or(Value::Null);
-    let outputs: Map<String, Value> = declared
-        .keys()
+    let outputs: Map<String, Value> = output_names(node)
         .map(|name| {
             let value = match done.as_slice() {
                 [one] if !need.is_list => output(one, name),
@@ -234,13 +274,25 @@ fn need_value(run: &RunContext, need: &Need, ended: &[Option<Ended>]) -> Value {
         })
         .collect();
     let changed: Vec<&String> = done.iter().flat_map(|one| &one.result.changed).collect();
-    let commits: Vec<&String> = done.iter().filter_map(|one| one.result.commit.as_ref()).collect();
+    let commits: Vec<&String> = done
+        .iter()
+        .flat_map(|one| match is_several(node) {
+            // It has no commit of its own, and hands on those of the nodes in its place.
+            true if one.result.changed_total > 0 => one.result.heads.iter().collect(),
+            true => Vec::new(),
+            false => one.result.commit.iter().collect::<Vec<_>>(),
+        })
+        .collect();
     json!({
         "outputs": outputs,
         "status": status(&done),
         "duration": done.iter().map(|one| one.duration_ms).sum::<u64>() as f64 / 1000.0,
         "changed_files": changed,
-        "commit": if need.is_list { json!(commits) } else { json!(commits.first()) },
+        "commit": match commits.as_slice() {
+            several if need.is_list || node.for_each.is_some() => json!(several),
+            [one] => json!(one),
+            _ => Value::Null,
+        },
     })
 }
 

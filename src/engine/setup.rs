@@ -12,7 +12,7 @@ use super::dispatcher::Dispatcher;
 use super::presence::{self, Presence};
 use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
-use super::{EngineError, RunContext, Shared, copies};
+use super::{Caller, EngineError, RunContext, Shared, copies};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::event::{self, Engine as EngineId, NodeSummary, Options, RunEvent, RunStarted};
@@ -20,11 +20,12 @@ use crate::executor::mask::Mask;
 use crate::git::{self, CommitId, Pool, Repo, RepoPath};
 use crate::host;
 use crate::name::RunId;
-use crate::plan::{Plan, Selection};
+use crate::plan::{Layer, Plan, Selection};
 use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
 use crate::store::{Store, index, processes};
-use crate::workflow::model::Effect;
+use crate::workflow::expr::{ExprError, Scope};
+use crate::workflow::model::{Effect, Workflow};
 
 /// What the command line knows of the machine and the user.
 #[derive(Debug)]
@@ -144,11 +145,11 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         let count = request.plan.instances.len();
         earlier.push(request.resume.clone());
         let processes = processes::ProcessList::open(&store, &id)?;
-        runs.push(context(&settings, &repo, request, id, Some(processes), number, first)?);
+        runs.push(Arc::new(context(&settings, &repo, request, id, Some(processes), number, first)?));
         first += count;
     }
 
-    let ids = runs.iter().map(|run: &RunContext| run.id.clone()).collect();
+    let ids = runs.iter().map(|run: &Arc<RunContext>| run.id.clone()).collect();
     let places = settings.pool_directory.join("rooms");
     let told = presence::succeed_the_dead(&store, &settings.repo, &places);
     let rooms = Rooms::new(places, Presence::new(&store, ids));
@@ -197,7 +198,7 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
     let mut first = 0;
     for (number, request) in requests.into_iter().enumerate() {
         let count = request.plan.instances.len();
-        runs.push(context(&settings, &repo, request, no_run(), None, number, first)?);
+        runs.push(Arc::new(context(&settings, &repo, request, no_run(), None, number, first)?));
         first += count;
     }
     Ok(Shared {
@@ -267,16 +268,6 @@ fn started(
         disk::create_directory(&store.workflows_directory())?;
         disk::replace(&copy, text, Durability::PowerLoss)?;
     }
-    let summary = |&at: &usize| {
-        let instance = &plan.instances[at];
-        let before = instance.needed().chain(instance.after.iter().copied());
-        NodeSummary {
-            node: instance.id.clone(),
-            stage: plan.stage(at).to_owned(),
-            needs: before.map(|earlier| plan.instances[earlier].id.clone()).collect(),
-            external: plan.node(at).effect == Effect::External,
-        }
-    };
     Ok(RunStarted {
         format: event::FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -287,11 +278,24 @@ fn started(
         base_revision: request.base_revision.clone(),
         inputs: plan.inputs.clone(),
         jobs,
-        nodes: plan.order.iter().map(summary).collect(),
+        nodes: plan.order.iter().map(|&at| summary(plan, at, plan.stage(at))).collect(),
         stages: plan.workflow.stages.clone(),
         options: request.options.clone(),
         engine: engine.clone(),
     })
+}
+
+/// What a journal says of a node before it runs.
+pub fn summary(plan: &Plan, at: usize, stage: &str) -> NodeSummary {
+    let instance = &plan.instances[at];
+    let before = instance.needed().chain(instance.after.iter().copied());
+    NodeSummary {
+        node: instance.id.clone(),
+        stage: stage.to_owned(),
+        needs: before.map(|earlier| plan.instances[earlier].id.clone()).collect(),
+        external: plan.node(at).effect == Effect::External && instance.layer == Layer::Work,
+        given: None,
+    }
 }
 
 fn context(
@@ -300,7 +304,7 @@ fn context(
     request: Request,
     id: RunId,
     processes: Option<processes::ProcessList>,
-    journal: usize,
+    number: usize,
     first: usize,
 ) -> Result<RunContext, EngineError> {
     let workflow = request.plan.workflow.clone();
@@ -311,27 +315,48 @@ fn context(
     let values = |names: Vec<&str>| -> Vec<(String, OsString)> {
         names.into_iter().filter_map(|name| Some((name.to_owned(), lookup(name)?))).collect()
     };
-    let secrets = values(workflow.secrets.iter().map(String::as_str).collect());
+    let passed = |names: Vec<&str>| -> Vec<(String, Option<OsString>)> {
+        names.into_iter().map(|name| (name.to_owned(), lookup(name))).collect()
+    };
     // A node of a used workflow may print its own secrets: they are masked everywhere.
-    let masked = values(workflow.all_secrets());
+    let caller =
+        Caller { pass_env: passed(workflow.all_pass_env()), secrets: values(workflow.all_secrets()) };
     let (scope, env, branch) = scope(&workflow, &request.plan.inputs, &id, request.base)?;
     Ok(RunContext {
         base_tree: repo.tree_of(request.base)?,
         base: request.base,
         options: request.options,
         env,
-        pass_env: workflow.pass_env.iter().map(|name| (name.clone(), lookup(name))).collect(),
-        mask: Arc::new(mask(&masked)),
-        secrets,
-        copies: copies::find(&settings.repo, &workflow.worktrees.copy)?,
+        pass_env: caller.pass_env_of(&workflow),
+        secrets: caller.secrets_of(&workflow),
+        mask: Arc::new(mask(&caller.secrets)),
+        caller: Arc::new(caller),
+        copies: copies::find(&settings.repo, &workflow.worktrees.copy)?.into(),
         scope,
         branch,
-        journal,
-        processes,
+        journal: number,
+        number,
+        processes: processes.map(Arc::new),
         plan: Arc::new(request.plan),
+        workflow,
         id,
         first,
+        outer: None,
     })
+}
+
+impl Caller {
+    /// Those of `pass_env` of one workflow, in its order.
+    pub fn pass_env_of(&self, workflow: &Workflow) -> Vec<(String, Option<OsString>)> {
+        let named = |name: &String| self.pass_env.iter().find(|(known, _)| known == name).cloned();
+        workflow.pass_env.iter().filter_map(named).collect()
+    }
+
+    /// Those of `secrets` of one workflow that the caller has.
+    pub fn secrets_of(&self, workflow: &Workflow) -> Vec<(String, OsString)> {
+        let named = |name: &String| self.secrets.iter().find(|(known, _)| known == name).cloned();
+        workflow.secrets.iter().filter_map(named).collect()
+    }
 }
 
 fn mask(secrets: &[(String, OsString)]) -> Mask {
@@ -339,16 +364,16 @@ fn mask(secrets: &[(String, OsString)]) -> Mask {
     Mask::new(secrets.iter().map(|(name, value)| (name.clone(), value.as_bytes().to_vec())))
 }
 
-type Scoped = (crate::workflow::expr::Scope, IndexMap<String, String>, String);
+type Scoped = (Scope, IndexMap<String, String>, String);
 
 /// `inputs`, `run` and `env`, in the order in which they may refer to each other.
 pub fn scope(
-    workflow: &crate::workflow::model::Workflow,
+    workflow: &Workflow,
     inputs: &IndexMap<String, Value>,
     id: &RunId,
     base: CommitId,
 ) -> Result<Scoped, EngineError> {
-    let mut scope = crate::workflow::expr::Scope::default();
+    let mut scope = Scope::default();
     let inputs: Map<String, Value> = inputs.clone().into_iter().collect();
     scope.names.insert("inputs".to_owned(), Value::Object(inputs));
     let mut run = json!({ "id": id.as_str(), "workflow": workflow.name, "base": base.to_string() });
@@ -359,11 +384,17 @@ pub fn scope(
     }
     run["branch"] = Value::String(branch.clone());
     scope.names.insert("run".to_owned(), run);
+    let env = workflow_env(workflow, &mut scope)?;
+    Ok((scope, env, branch))
+}
+
+/// The `env` of a workflow, which from then on can be read as well.
+pub fn workflow_env(workflow: &Workflow, scope: &mut Scope) -> Result<IndexMap<String, String>, ExprError> {
     let mut env = IndexMap::new();
     for (name, template) in &workflow.env {
-        env.insert(name.clone(), template.render(&scope)?);
+        env.insert(name.clone(), template.render(scope)?);
     }
     let values = env.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
     scope.names.insert("env".to_owned(), Value::Object(values));
-    Ok((scope, env, branch))
+    Ok(env)
 }

@@ -25,7 +25,7 @@ struct Run {
 }
 
 impl Stages {
-    pub fn new(runs: &[RunContext]) -> Self {
+    pub fn new(runs: &[Arc<RunContext>]) -> Self {
         let runs = runs.iter().map(|run| Run {
             open: open_by_stage(run),
             begun: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Shared;
 use crate::process::Tool;
-use crate::workflow::model::Node;
+use crate::workflow::model::{Action, Node};
 
 /// Runs every command that a node of any run names. One that fails counts with its exit code and message, so that a
 /// tool that appears later changes the key.
@@ -13,7 +13,13 @@ pub fn outputs(shared: &Shared) -> HashMap<String, String> {
     for run in &shared.runs {
         let selected: std::collections::BTreeSet<usize> =
             run.plan.instances.iter().map(|instance| instance.node).collect();
-        for node in selected.into_iter().map(|node| &run.plan.workflow.nodes[node]) {
+        let nodes: Vec<&Node> = selected.into_iter().map(|node| &run.plan.workflow.nodes[node]).collect();
+        let used = nodes.iter().filter_map(|node| match &node.action {
+            Action::Workflow(uses) => Some(uses.workflow.with_used()),
+            Action::Script { .. } | Action::Command { .. } => None,
+        });
+        let used = used.flatten().flat_map(|workflow| workflow.nodes.values());
+        for node in nodes.iter().copied().chain(used) {
             for command in &node.cache.tools {
                 if !outputs.contains_key(command) {
                     outputs.insert(command.clone(), output(shared, command));

@@ -39,8 +39,8 @@ pub struct Job {
     pub rooms: Arc<Rooms>,
     pub memo: Arc<ReadsMemo>,
     pub stop: watch::Receiver<Stop>,
-    pub run: usize,
-    /// Position in the plan of its run.
+    pub graph: Arc<RunContext>,
+    /// Position in the plan of its graph.
     pub instance: usize,
     pub prepared: Prepared,
     pub keyed: Keyed,
@@ -93,7 +93,7 @@ const CHECKOUT_LOOK: Duration = Duration::from_millis(50);
 
 impl Job {
     pub fn context(&self) -> &RunContext {
-        &self.shared.runs[self.run]
+        &self.graph
     }
 
     pub fn planned(&self) -> &Instance {

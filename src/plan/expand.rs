@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use super::{Instance, Need, PlanError, Role};
+use super::{Instance, Layer, Need, PlanError, Role};
 use crate::workflow::expr::Scope;
 use crate::workflow::model::{Axis, Matrix, Node, Reference, Workflow};
 
@@ -53,6 +53,8 @@ pub fn instances(workflow: &Workflow, inputs: &IndexMap<String, Value>) -> Resul
                 needs: node.needs.iter().filter_map(need).collect(),
                 after: node.after.iter().filter_map(need).flat_map(|need| need.instances).collect(),
                 role: Role::Run,
+                layer: Layer::within(node, None),
+                item: None,
             });
         }
     }
@@ -165,7 +167,7 @@ fn id(name: &str, combination: &Combination, index: usize, used: &mut HashSet<St
     id
 }
 
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Plan;
 use crate::workflow::expr::{Condition, NamePath, NeedsStatus, Scope, StatusUse, Template};
 use crate::workflow::model::{
-    Action, Cache, Effect, Node, Output, OutputFormat, OutputFrom, Retry, RetryOn, Workspace,
+    Action, Axis, Cache, Effect, Node, Output, OutputFormat, OutputFrom, Retry, RetryOn, Workspace,
 };
 
 /// One instance with its keys as a file would spell them. Expressions that read `needs` or `run` stay as they are.
@@ -35,6 +35,13 @@ pub fn resolved(plan: &Plan, instance: usize) -> Map<String, Value> {
     put("description", json!(node.description));
     put("stage", json!(plan.stage(instance)));
     put("matrix", Value::Object(node.matrix.values(&planned.matrix)));
+    if let Some(for_each) = &node.for_each {
+        put("for_each", known.list(&for_each.items));
+        put("max_items", json!(for_each.max));
+    }
+    if let Some(repeat) = &node.repeat {
+        put("loop", json!({ "until": repeat.until.source(), "max": repeat.max }));
+    }
     put("needs", ids(&mut planned.needed()));
     put("after", ids(&mut planned.after.iter().copied()));
     put("when", json!(if node.when.is_success() { "success()" } else { node.when.source() }));
@@ -91,6 +98,13 @@ impl Known {
     fn value(&self, template: &Template) -> Value {
         let value = self.covers(template.references()).then(|| template.value(&self.scope).ok());
         value.flatten().unwrap_or_else(|| json!(template.source()))
+    }
+
+    fn list(&self, list: &Axis) -> Value {
+        match list {
+            Axis::Values(values) => json!(values),
+            Axis::Expression(template) => self.value(template),
+        }
     }
 
     /// The same as the text that it becomes.

@@ -5,6 +5,7 @@ pub mod cycle;
 pub mod expand;
 pub mod explain;
 pub mod fingerprint;
+mod inner;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use serde_json::{Map, Value};
 
-use crate::workflow::model::{Node, Workflow};
+use crate::workflow::model::{Action, Node, Workflow};
 use crate::workflow::suggest;
 
 /// Why an edge is there.
@@ -37,7 +38,7 @@ pub struct Plan {
     pub order: Vec<usize>,
     /// Instances that nobody in the plan needs, in file order.
     pub leaves: Vec<usize>,
-    /// Widest set of instances at the same depth: more jobs than this never help.
+    /// Most nodes that the widest depth may come to have: more jobs than this never help.
     pub width: usize,
     by_id: HashMap<String, usize>,
 }
@@ -55,6 +56,37 @@ pub struct Instance {
     pub needs: Vec<Need>,
     pub after: Vec<usize>,
     pub role: Role,
+    /// What of the node it is.
+    pub layer: Layer,
+    /// The item of a `for_each` that it is for.
+    pub item: Option<Value>,
+}
+
+/// A node that is several at run time is taken apart from the outside in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// All items of its `for_each`.
+    Items,
+    /// All rounds of its `loop`.
+    Rounds,
+    /// All nodes of the workflow that it uses.
+    Graph,
+    /// Nothing but its own work.
+    Work,
+}
+
+impl Layer {
+    /// The outermost layer of a node that lies within `outside`.
+    fn within(node: &Node, outside: Option<Self>) -> Self {
+        let layers = [
+            (Self::Items, node.for_each.is_some()),
+            (Self::Rounds, node.repeat.is_some()),
+            (Self::Graph, matches!(node.action, Action::Workflow(_))),
+        ];
+        let inside =
+            layers.into_iter().find(|(layer, there)| *there && outside.is_none_or(|out| *layer > out));
+        inside.map_or(Self::Work, |(layer, _)| layer)
+    }
 }
 
 /// Whether an instance was asked for.
@@ -115,6 +147,14 @@ impl Plan {
         if *selection != Selection::default() {
             instances = select(&workflow, instances, selection)?;
         }
+        Self::of(workflow, inputs, instances)
+    }
+
+    fn of(
+        workflow: Arc<Workflow>,
+        inputs: IndexMap<String, Value>,
+        instances: Vec<Instance>,
+    ) -> Result<Self, PlanError> {
         let graph = graph(&instances);
         let order = topological(&graph, &workflow, &instances)?;
         let leaves = (0..instances.len())
@@ -125,7 +165,7 @@ impl Plan {
             })
             .collect();
         let by_id = instances.iter().enumerate().map(|(at, instance)| (instance.id.clone(), at)).collect();
-        let width = width(&instances, &order);
+        let (order, width) = by_depth(&workflow, &instances, order);
         Ok(Self { workflow, inputs, instances, order, leaves, width, by_id })
     }
 
@@ -195,15 +235,23 @@ fn topological(
     }
 }
 
-fn width(instances: &[Instance], order: &[usize]) -> usize {
+/// The order by depth, then by place in the file, and how many nodes the widest depth may come to have.
+fn by_depth(workflow: &Workflow, instances: &[Instance], mut order: Vec<usize>) -> (Vec<usize>, usize) {
     let mut depth = vec![0_usize; instances.len()];
     let mut count = vec![0_usize; instances.len() + 1];
-    for &at in order {
+    for &at in &order {
         let before = instances[at].needed().chain(instances[at].after.iter().copied());
         depth[at] = before.map(|earlier| depth[earlier] + 1).max().unwrap_or(0);
-        count[depth[at]] += 1;
+        let node = &workflow.nodes[instances[at].node];
+        let items = node.for_each.as_ref().filter(|_| instances[at].layer == Layer::Items);
+        let inside = match &node.action {
+            Action::Workflow(uses) => uses.workflow.nodes.len().max(1),
+            _ => 1,
+        };
+        count[depth[at]] += items.map_or(1, |items| items.max).saturating_mul(inside);
     }
-    count.into_iter().max().unwrap_or(0).max(1)
+    order.sort_unstable_by_key(|&at| (depth[at], at));
+    (order, count.into_iter().max().unwrap_or(0).max(1))
 }
 
 /// Keeps what the selection names and what that needs, renumbering positions.

@@ -4,9 +4,11 @@
 use std::io::Write;
 
 use super::{Runs, Sink, style, text};
-use crate::event::{NodeFinished, Outcome, Record, RunEvent, RunFinished, RunOutcome, RunStarted};
+use crate::event::{
+    NodeFinished, NodeSummary, Outcome, Record, RunEvent, RunFinished, RunOutcome, RunStarted,
+};
 use crate::store::recorder::Notice;
-use crate::store::runs::RunView;
+use crate::store::runs::{NodeState, RunView};
 
 /// Writes a line for every fact. A failed write (nobody listens) is no reason to stop the run.
 #[derive(Debug)]
@@ -90,6 +92,9 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
                 format!("attempt {attempt}: {}; again in {}", text::line(because), text::duration(*delay_ms));
             row(label("retry", style::yellow, marks), node, rest)
         }
+        RunEvent::NodeExpanded { node, into } => {
+            expanded(view, node, into).and_then(|rest| row(label("expand", style::cyan, marks), node, rest))
+        }
         RunEvent::NodeFinished(finished) => row(outcome(finished, marks), &finished.node, details(finished)),
         RunEvent::StageFinished { stage, commit, note } => {
             let rest = match (commit, note) {
@@ -105,6 +110,21 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
         }
         RunEvent::RunFinished(finished) => Some(ended(view, finished)),
     }
+}
+
+/// What a node was taken apart into; its rounds after the first are told by their own lines.
+fn expanded(view: &RunView, node: &str, into: &[NodeSummary]) -> Option<String> {
+    let is_round =
+        into.iter().any(|inner| inner.node.strip_prefix(node).is_some_and(|rest| rest.starts_with('#')));
+    let done = into.iter().filter(|inner| {
+        let view = view.nodes.get(&inner.node);
+        view.is_some_and(|view| matches!(view.state, NodeState::Finished(_)))
+    });
+    let kept = match done.count() {
+        0 => String::new(),
+        count => format!(", {count} kept"),
+    };
+    (!is_round).then(|| format!("{}{kept}", text::count(into.len(), "node")))
 }
 
 fn workflow(view: &RunView) -> String {

@@ -102,6 +102,7 @@ impl Progress {
                 self.running.shift_remove(&(record.run.clone(), node.clone()));
             }
             RunEvent::RunStarted(_)
+            | RunEvent::NodeExpanded { .. }
             | RunEvent::StageFinished { .. }
             | RunEvent::Warning { .. }
             | RunEvent::RunFinished(_) => {}

@@ -134,8 +134,9 @@ pub fn details(view: &RunView) -> Run {
 
 /// Counts the nodes of a run by state.
 pub fn counts(view: &RunView) -> Counts {
-    let mut counts = Counts { total: view.nodes.len(), ..Counts::default() };
-    for node in view.nodes.values() {
+    let mut counts = Counts::default();
+    for node in view.steps() {
+        counts.total += 1;
         let place = match &node.state {
             NodeState::Waiting => &mut counts.waiting,
             NodeState::Running => &mut counts.running,
@@ -157,9 +158,9 @@ pub fn saved_ms(view: &RunView) -> u64 {
     finished(view).map(|finished| finished.saved_ms).sum()
 }
 
-/// The nodes that have ended, in plan order.
+/// The nodes that have ended, in plan order; not those in whose place others ran.
 pub fn finished(view: &RunView) -> impl Iterator<Item = &NodeFinished> {
-    view.nodes.values().filter_map(|node| match &node.state {
+    view.steps().filter_map(|node| match &node.state {
         NodeState::Finished(finished) => Some(&**finished),
         NodeState::Waiting | NodeState::Running => None,
     })

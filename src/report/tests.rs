@@ -24,6 +24,7 @@ fn started(nodes: &[&str]) -> RunEvent {
         stage: "main".to_owned(),
         needs: Vec::new(),
         external: false,
+        given: None,
     };
     RunEvent::RunStarted(Box::new(RunStarted {
         format: FORMAT,

@@ -267,3 +267,32 @@ proptest! {
         prop_assert!(ended.iter().all(Option::is_some));
     }
 }
+
+#[test]
+fn what_a_parked_node_is_taken_apart_into_runs_before_its_dependents_and_is_as_urgent_as_they_are() {
+    // 0 is taken apart and 1 needs it; 2 stands alone.
+    let mut scheduler = scheduler(graph(&[&[], &[0], &[]]), 1);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0)]);
+    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(2)]);
+    let inner = |needs: &[NodeId]| Vertex { needs: needs.to_vec(), weight: 1, ..Vertex::default() };
+    let vertices = vec![inner(&[]), inner(&[3]), inner(&[])];
+    assert_eq!(scheduler.grow(0, vertices, &[3, 4, 5], &[(5, End::Succeeded)]), []);
+    assert_eq!(scheduler.handle(Input::Ended(2, End::Succeeded)), [Command::Start(3)]);
+    assert_eq!(scheduler.handle(Input::Ended(3, End::Succeeded)), [Command::Start(4)]);
+    assert_eq!(scheduler.handle(Input::Ended(4, End::Succeeded)), []);
+    assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(1)]);
+    assert_eq!(scheduler.handle(Input::Ended(1, End::Succeeded)), []);
+    assert!(scheduler.is_done());
+}
+
+#[test]
+fn what_is_added_to_a_run_that_is_being_stopped_is_cancelled() {
+    let mut scheduler = scheduler(graph(&[&[]]), 1);
+    scheduler.handle(Input::Begin);
+    scheduler.handle(Input::Park(0));
+    scheduler.handle(Input::Stop);
+    let vertices = vec![Vertex::default(), Vertex { needs: vec![1], ..Vertex::default() }];
+    assert_eq!(scheduler.grow(0, vertices, &[1, 2], &[]), [Command::Cancel(1), Command::Cancel(2)]);
+    scheduler.handle(Input::Ended(0, End::NotRun));
+    assert!(scheduler.is_done());
+}

@@ -40,9 +40,25 @@ pub struct NodeView {
     pub why: String,
     /// When the last attempt started, RFC 3339.
     pub started: Option<String>,
+    /// The node that was taken apart into this one and others.
+    pub inside: Option<String>,
+    /// Other nodes run in its place.
+    pub is_expanded: bool,
 }
 
 impl NodeView {
+    fn waiting(summary: &NodeSummary) -> Self {
+        Self {
+            summary: summary.clone(),
+            state: NodeState::Waiting,
+            attempts: 0,
+            why: String::new(),
+            started: None,
+            inside: None,
+            is_expanded: false,
+        }
+    }
+
     /// It has an external effect and began, and neither succeeded nor said by its exit code that it failed. One that
     /// exited with 0 and lacks what it promised has had its effect.
     fn is_unknown(&self) -> bool {
@@ -123,8 +139,23 @@ impl RunView {
         self.nodes.values().filter(|node| node.is_unknown()).map(|node| node.summary.node.as_str())
     }
 
+    /// The nodes that do the work: those in whose place others run count only for what those do not say.
+    pub fn steps(&self) -> impl Iterator<Item = &NodeView> {
+        self.nodes.values().filter(|node| !node.is_expanded || self.failed_by_itself(node))
+    }
+
+    /// All went well inside of the node, and it failed: its `until` never held, or an output has no value.
+    fn failed_by_itself(&self, node: &NodeView) -> bool {
+        let failed = |node: &NodeView| match &node.state {
+            NodeState::Finished(finished) => finished.outcome.is_failure(),
+            NodeState::Waiting | NodeState::Running => false,
+        };
+        let id = &node.summary.node;
+        failed(node) && !self.nodes.values().any(|inner| inner.inside.as_ref() == Some(id) && failed(inner))
+    }
+
     pub fn count(&self, matches: impl Fn(Outcome) -> bool) -> usize {
-        let ended = self.nodes.values().filter_map(|node| match &node.state {
+        let ended = self.steps().filter_map(|node| match &node.state {
             NodeState::Finished(finished) => Some(finished.outcome),
             NodeState::Waiting | NodeState::Running => None,
         });
@@ -133,16 +164,7 @@ impl RunView {
 
     /// A run of which only the beginning is known.
     pub fn new(record: &Record, started: &RunStarted) -> Self {
-        let node = |summary: &NodeSummary| {
-            let view = NodeView {
-                summary: summary.clone(),
-                state: NodeState::Waiting,
-                attempts: 0,
-                why: String::new(),
-                started: None,
-            };
-            (summary.node.clone(), view)
-        };
+        let node = |summary: &NodeSummary| (summary.node.clone(), NodeView::waiting(summary));
         Self {
             run: record.run.clone(),
             nodes: started.nodes.iter().map(node).collect(),
@@ -174,6 +196,7 @@ impl RunView {
                 }
             }
             RunEvent::NodeRetry { .. } => {}
+            RunEvent::NodeExpanded { node, into } => self.expanded(node, into, &record.time),
             RunEvent::NodeFinished(finished) => {
                 if let Some(view) = self.nodes.get_mut(&finished.node) {
                     view.state = NodeState::Finished(finished.clone());
@@ -192,6 +215,37 @@ impl RunView {
                 self.warnings.push(format!("{place}{message}"));
             }
             RunEvent::RunFinished(finished) => self.finished = Some(finished.clone()),
+        }
+    }
+
+    /// The nodes inside of a node come right behind it. Those that it does not consist of any more are forgotten.
+    fn expanded(&mut self, node: &str, into: &[NodeSummary], time: &str) {
+        let Some(place) = self.nodes.get_index_of(node) else { return };
+        let mut gone: Vec<String> = vec![node.to_owned()];
+        let mut at = 0;
+        while let Some(outer) = gone.get(at).cloned() {
+            at += 1;
+            let inside = self.nodes.values().filter(|view| view.inside.as_deref() == Some(&outer));
+            let is_kept = |id: &str| outer == node && into.iter().any(|summary| summary.node == id);
+            let lost = inside.map(|view| view.summary.node.clone()).filter(|id| !is_kept(id));
+            gone.extend(lost.collect::<Vec<_>>());
+        }
+        let mut behind = self.nodes.split_off(place + 1);
+        for id in &gone[1..] {
+            behind.shift_remove(id);
+        }
+        for summary in into {
+            let known = behind.shift_remove(&summary.node).filter(|view| view.summary.given == summary.given);
+            let mut view = known.unwrap_or_else(|| NodeView::waiting(summary));
+            view.inside = Some(node.to_owned());
+            self.nodes.insert(summary.node.clone(), view);
+        }
+        self.nodes.extend(behind);
+        let view = &mut self.nodes[place];
+        view.is_expanded = true;
+        if matches!(view.state, NodeState::Waiting) {
+            view.state = NodeState::Running;
+            view.started = Some(time.to_owned());
         }
     }
 

@@ -46,16 +46,16 @@ impl<'s> Expressions<'s> {
         template
     }
 
-    /// A template that yields a list.
+    /// A template that yields a list, for what `taker` names.
     pub fn list(
         &mut self,
         text: &str,
         span: Span,
-        names: &Names<'_>,
+        (names, taker): (&Names<'_>, &str),
         problems: &mut Vec<Problem>,
     ) -> Template {
         let Some(template) = self.compiled(text, span, problems) else { return Template::constant("") };
-        let faults = template.check_list(names);
+        let faults = template.check_list(names, taker);
         problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
         template
     }

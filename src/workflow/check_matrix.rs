@@ -56,7 +56,12 @@ impl Check<'_> {
             AxisChoice::Values(values) => self.axis(name, values, yaml),
             AxisChoice::Expression(text) => {
                 let names = world.inputs_and_env("a matrix");
-                Axis::Expression(self.expressions.list(text, yaml.span, &names, &mut self.problems))
+                Axis::Expression(self.expressions.list(
+                    text,
+                    yaml.span,
+                    (&names, "a matrix"),
+                    &mut self.problems,
+                ))
             }
         }
     }

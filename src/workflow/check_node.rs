@@ -24,6 +24,7 @@ pub(super) struct At<'d> {
     pub draft: &'d Draft<'d, 'd>,
     pub world: &'d World<'d>,
     needs: Vec<usize>,
+    outer: OnceCell<Names<'d>>,
     names: OnceCell<Names<'d>>,
 }
 
@@ -36,8 +37,13 @@ impl<'d> At<'d> {
         self.yaml(key).map_or(self.draft.span, |yaml| yaml.span)
     }
 
+    /// What the node may read before it is one item or one round: `when`, `for_each`.
+    pub fn outer_names(&self) -> &Names<'d> {
+        self.outer.get_or_init(|| self.world.node(self.draft, &self.needs))
+    }
+
     pub fn names(&self) -> &Names<'d> {
-        self.names.get_or_init(|| self.world.node(self.draft, &self.needs))
+        self.names.get_or_init(|| self.world.repeated(self.draft, self.outer_names()))
     }
 }
 
@@ -51,7 +57,7 @@ impl Check<'_> {
         world: &'d World<'d>,
     ) -> Node {
         let needs = links.needs.iter().map(|(at, _)| *at).collect();
-        let at = At { draft, world, needs, names: OnceCell::new() };
+        let at = At { draft, world, needs, outer: OnceCell::new(), names: OnceCell::new() };
         let file = &draft.file;
         let workspace = self.workspace(&at, defaults);
         let effect = self.effect(&at);
@@ -65,6 +71,8 @@ impl Check<'_> {
             after: references(links.after),
             when: self.when(&at),
             matrix: self.matrix(file.matrix.as_ref(), at.yaml("matrix"), world),
+            for_each: self.for_each(&at),
+            repeat: self.repeat(&at, effect),
             retry: if effect == Effect::External { no_retry() } else { self.retry(&at, defaults) },
             timeout: self.timeout(&at, defaults),
             allow_failure: file.allow_failure.unwrap_or(false),
@@ -188,7 +196,7 @@ impl Check<'_> {
     fn when(&mut self, at: &At<'_>) -> Condition {
         match &at.draft.file.when {
             Some(Text(text)) => {
-                self.expressions.condition(text, at.span("when"), || at.names(), &mut self.problems)
+                self.expressions.condition(text, at.span("when"), || at.outer_names(), &mut self.problems)
             }
             None => Condition::success(),
         }

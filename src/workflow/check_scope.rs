@@ -10,7 +10,7 @@ use super::check::Draft;
 use super::expr::Template;
 use super::expr::types::{Names, Type, What};
 use super::file_node::{Output, OutputFormat};
-use super::file_values::{AxisChoice, Json, Matrix};
+use super::file_values::{AxisChoice, Items, Json, Matrix};
 use super::model::{Input, InputKind};
 use super::suggest::NodeIndex;
 use super::yaml::Entry;
@@ -91,6 +91,23 @@ impl<'w> World<'w> {
         names
     }
 
+    /// The same for one item of a `for_each` and one round of a `loop`.
+    pub fn repeated(&self, draft: &Draft<'_, '_>, outer: &Names<'w>) -> Names<'w> {
+        let mut names = outer.clone();
+        if let Some(Items(items)) = &draft.file.for_each {
+            names.roots.push(("item", item_type(items, outer)));
+        }
+        if draft.file.r#loop.is_some() {
+            // Before the first round there was none.
+            let outputs = draft.file.outputs.iter().flatten();
+            let outputs = outputs.map(|(name, output)| (name.clone(), output_type(output).join(Type::Null)));
+            let last = Type::Need(Arc::new(Type::record(What::Outputs(draft.name.clone()), outputs)));
+            let fields = [("index".to_owned(), Type::Integer), ("last".to_owned(), last)];
+            names.roots.push(("loop", Type::record(What::Loop, fields)));
+        }
+        names
+    }
+
     /// The names of a matrix, those that only `include` has as well. One that some instance may lack can be `null`.
     fn matrix_types(&self, matrix: &Matrix) -> IndexMap<String, Type> {
         let mut types: IndexMap<String, Type> =
@@ -115,15 +132,20 @@ impl<'w> World<'w> {
 
     /// The type of one value of an axis.
     fn axis_type(&self, axis: &AxisChoice) -> Type {
-        match axis {
-            AxisChoice::Values(values) => {
-                values.iter().map(|Json(value)| value_type(value)).reduce(Type::join).unwrap_or(Type::Any)
-            }
-            AxisChoice::Expression(text) => match Template::compile(text) {
-                Ok(template) => template.item_type(&self.inputs_and_env("a matrix")),
-                Err(_) => Type::Any,
-            },
+        item_type(axis, &self.inputs_and_env("a matrix"))
+    }
+}
+
+/// The type of one of the values of a list.
+fn item_type(list: &AxisChoice, names: &Names<'_>) -> Type {
+    match list {
+        AxisChoice::Values(values) => {
+            values.iter().map(|Json(value)| value_type(value)).reduce(Type::join).unwrap_or(Type::Any)
         }
+        AxisChoice::Expression(text) => match Template::compile(text) {
+            Ok(template) => template.item_type(names),
+            Err(_) => Type::Any,
+        },
     }
 }
 
@@ -158,12 +180,12 @@ fn value_type(value: &Value) -> Type {
     }
 }
 
-/// `needs.<node>`. The outputs of a node with a matrix are lists, one item per instance; its status is one word for
-/// all of them.
+/// `needs.<node>`. The outputs of a node with a matrix or a `for_each` are lists, one item per instance, those of a node
+/// with both are lists of lists; its status is one word for all of them.
 fn need_type(need: &Draft<'_, '_>) -> Type {
+    let lists = usize::from(need.file.matrix.is_some()) + usize::from(need.file.for_each.is_some());
     let outputs = need.file.outputs.iter().flatten().map(|(name, output)| {
-        let kind = output_type(output);
-        (name.clone(), if need.file.matrix.is_some() { Type::list(kind) } else { kind })
+        (name.clone(), (0..lists).fold(output_type(output), |kind, _| Type::list(kind)))
     });
     Type::Need(Arc::new(Type::record(What::Outputs(need.name.clone()), outputs)))
 }

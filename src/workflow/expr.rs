@@ -203,24 +203,21 @@ impl Template {
         checked.flat_map(|(start, faults)| faults.into_iter().map(move |fault| fault.shift(*start))).collect()
     }
 
-    /// As [`check`](Self::check), for a place that takes a list: the text is one expression that yields it.
-    pub(super) fn check_list(&self, names: &Names<'_>) -> Vec<Fault> {
+    /// As [`check`](Self::check), for a place that takes a list: the text is one expression that yields it. `taker` is
+    /// what the place is: `a matrix`.
+    pub(super) fn check_list(&self, names: &Names<'_>, taker: &str) -> Vec<Fault> {
         const HELP: &str = "write a list, or one expression that yields a list: `${{ inputs.targets }}`";
         let whole = 0..self.source.len();
+        let takes_a_list = format!("{taker} takes a list");
         match self.parts.as_deref().map_or(&[][..], |parts| &parts.list) {
             [Part::Expression(start, expression)] => {
                 let (kind, mut faults) = infer::infer(expression, names, Use::Value);
                 if !matches!(kind, Type::Any | Type::List(_)) {
-                    faults.push(fault::wrong_result(
-                        "a matrix takes a list",
-                        &kind,
-                        0..expression.text.len(),
-                        HELP,
-                    ));
+                    faults.push(fault::wrong_result(&takes_a_list, &kind, 0..expression.text.len(), HELP));
                 }
                 faults.into_iter().map(|fault| fault.shift(*start)).collect()
             }
-            _ => vec![fault::wrong_result("a matrix takes a list", &Type::Text, whole, HELP)],
+            _ => vec![fault::wrong_result(&takes_a_list, &Type::Text, whole, HELP)],
         }
     }
 

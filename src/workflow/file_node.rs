@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file_values::{CacheChoice, Matrix, Period, RetryReason, Run, Text};
+use super::file_values::{CacheChoice, Items, Matrix, Period, RetryReason, Run, Text};
 
 /// One step of the work. It says what it does with `run`, and what it waits for with `needs`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -32,6 +32,16 @@ pub struct Node {
     /// combinations out; `include` adds values to combinations, or combinations.
     #[schemars(extend("examples" = [{"os": ["linux", "macos"], "toolchain": ["stable", "beta"]}]))]
     pub matrix: Option<Matrix>,
+    /// Runs the node once per item of a list that may be known only at run time: an output of a need. The item is read
+    /// as `${{ item }}`. The outputs arrive at dependents as lists, in the order of the items.
+    #[schemars(extend("examples" = ["${{ needs.scan.outputs.files }}", ["unit", "integration"]]))]
+    pub for_each: Option<Items>,
+    /// Most items that `for_each` may have: with more, the node fails before any of them runs.
+    #[schemars(extend("default" = 1000, "minimum" = 1, "maximum" = 100_000, "examples" = [50]))]
+    pub max_items: Option<u32>,
+    /// Repeats the node until a condition holds. Each round starts from the changes of the last one.
+    #[schemars(extend("examples" = [{"until": "loop.last.outputs.todo == \"0\"", "max": 5}]))]
+    pub r#loop: Option<Loop>,
     /// Name of the stage, from the top-level `stages`. By default the latest stage among its needs, else the first.
     #[schemars(extend("examples" = ["verify"]))]
     pub stage: Option<Text>,
@@ -106,6 +116,19 @@ pub struct Retry {
     /// A script that runs in the same workspace before each further attempt.
     #[schemars(extend("examples" = ["git clean -fd"]))]
     pub between: Option<Text>,
+}
+
+/// Repeats a node until a condition holds.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Loop {
+    /// Condition that ends the loop, looked at after each round: `loop.last` is the round that has just ended and
+    /// `loop.index` its number.
+    #[schemars(extend("examples" = ["loop.last.outputs.todo == \"0\"", "size(loop.last.changed_files) == 0"]))]
+    pub until: Text,
+    /// Most rounds. When the condition does not hold after the last one, the node fails.
+    #[schemars(extend("minimum" = 1, "maximum" = 1000, "examples" = [5]))]
+    pub max: u32,
 }
 
 /// Where a node runs.

@@ -45,6 +45,11 @@ pub enum AxisChoice {
     Expression(String),
 }
 
+/// The items of a `for_each`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Items(pub AxisChoice);
+
 /// The lists of a matrix by name, and its exceptions under `include` and `exclude`.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
@@ -334,6 +339,9 @@ schema!(Run, "Run", {
         { "type": "string" },
         { "type": "array", "items": { "type": ["string", "number", "boolean"] }, "minItems": 1 }
     ]
+});
+schema!(Items, "Items", {
+    "anyOf": [{ "type": "array" }, { "type": "string", "pattern": "\\$\\{\\{" }]
 });
 schema!(Matrix, "Matrix", {
     "type": "object",

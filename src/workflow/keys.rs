@@ -82,18 +82,7 @@ pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
 pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "a node",
     fields: fields::<file_node::Node>(),
-    later: &[
-        "agent",
-        "uses",
-        "with",
-        "approve",
-        "for_each",
-        "loop",
-        "resources",
-        "pools",
-        "executor",
-        "memory",
-    ],
+    later: &["agent", "uses", "with", "approve", "resources", "pools", "executor", "memory"],
     foreign: &[
         ("if", "a condition is called `when`"),
         ("steps", "a node does one thing: write one script in `run: |`, or several nodes"),
@@ -111,6 +100,9 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("working-directory", "write `working_directory`"),
         ("cwd", "write `working_directory`"),
         ("dir", "write `working_directory`"),
+        ("foreach", "write `for_each`"),
+        ("with_items", "write `for_each`: the item is `${{ item }}`"),
+        ("repeat", "write `loop: { until: CONDITION, max: 5 }`"),
         ("strategy", "write the lists directly under `matrix`"),
         ("runs-on", "a node runs on this machine"),
         ("name", "the name of a node is its key; a sentence about it goes into `description`"),
@@ -122,6 +114,7 @@ pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
     ],
     nested: vec![
         ("retry", Nest::One(&RETRY)),
+        ("loop", Nest::One(&LOOP)),
         ("cache", Nest::One(&CACHE)),
         ("outputs", Nest::Each(&OUTPUT)),
         ("on_conflict", Nest::One(&ON_CONFLICT)),
@@ -191,6 +184,19 @@ static RETRY: LazyLock<Shape> = LazyLock::new(|| Shape {
     nested: vec![],
 });
 
+static LOOP: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "`loop`",
+    fields: fields::<file_node::Loop>(),
+    later: &[],
+    foreign: &[
+        ("while", "write `until`: the condition that ends the loop"),
+        ("max_iterations", "write `max`"),
+        ("times", "write `max`"),
+        ("count", "write `max`"),
+    ],
+    nested: vec![],
+});
+
 /// A word in this version.
 static ON_CONFLICT: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "`on_conflict`",
@@ -224,7 +230,8 @@ mod tests {
     fn the_fields_are_those_of_the_wire_types() {
         assert_eq!(INPUT.fields[..3], ["type", "description", "default"]);
         assert!(FILE.fields.contains(&"nodes") && NODE.fields.contains(&"run"));
-        for shape in [&FILE, &NODE, &INPUT, &LIMITS, &WORKTREES, &DEFAULTS, &RESULT, &RETRY, &CACHE, &OUTPUT]
+        for shape in
+            [&FILE, &NODE, &INPUT, &LIMITS, &WORKTREES, &DEFAULTS, &RESULT, &RETRY, &LOOP, &CACHE, &OUTPUT]
         {
             assert!(!shape.fields.is_empty(), "{} has no fields", shape.what);
             for (nested, _) in &shape.nested {

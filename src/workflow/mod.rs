@@ -11,6 +11,7 @@ mod check_matrix;
 mod check_names;
 mod check_node;
 mod check_outputs;
+mod check_repeat;
 mod check_result;
 mod check_scope;
 mod check_worktrees;

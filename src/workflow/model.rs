@@ -175,6 +175,8 @@ pub struct Node {
     pub when: Condition,
     /// Empty for a node without one.
     pub matrix: Matrix,
+    pub for_each: Option<ForEach>,
+    pub repeat: Option<Loop>,
     pub retry: Retry,
     pub timeout: Option<Duration>,
     pub allow_failure: bool,
@@ -252,6 +254,21 @@ pub enum Axis {
     Values(Vec<Value>),
     /// An expression over `inputs` that yields a list.
     Expression(Template),
+}
+
+/// A list whose items are known when the node's needs have ended: one instance each.
+#[derive(Debug)]
+pub struct ForEach {
+    pub items: Axis,
+    /// With more of them the node fails.
+    pub max: usize,
+}
+
+/// Rounds of a node, each from what the last one left.
+#[derive(Debug)]
+pub struct Loop {
+    pub until: Condition,
+    pub max: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -18,4 +18,5 @@ mod merges;
 mod processes;
 mod repositories;
 mod results;
+mod several;
 mod worktrees;

@@ -206,6 +206,7 @@ pub fn started_by(base: &str, nodes: &[(&str, &str)], process: Process) -> RunEv
         stage: (*stage).to_owned(),
         needs: Vec::new(),
         external: false,
+        given: None,
     };
     RunEvent::RunStarted(Box::new(RunStarted {
         format: FORMAT,

@@ -72,7 +72,7 @@ fn end_now(job: Job, mut ready: Ready, mut ran: Ran) -> Done {
                 created: jiff::Timestamp::now().as_millisecond(),
                 manifest: std::mem::take(&mut ready.manifest),
             };
-            let saved = right.save(&job.context().plan.workflow.name, &job.planned().id, entry);
+            let saved = right.save(&job.context().workflow.name, &job.planned().id, entry);
             index.push(Index::Entry(Box::new(saved)));
         }
     }

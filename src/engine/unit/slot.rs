@@ -16,7 +16,7 @@ use crate::workflow::model::{Ignored, Setup};
 
 /// Removes the ignored files that are not to stay; tells whether, and for what, the setup has to run.
 pub fn clean(job: &Job, repo: &Repo, lease: &Lease, tree: TreeId) -> Result<Option<Digest>, GitError> {
-    let worktrees = &job.context().plan.workflow.worktrees;
+    let worktrees = &job.context().workflow.worktrees;
     let wanted = match &worktrees.setup {
         Some(setup) => Some(readiness(job, repo, tree, setup)?),
         None => None,
@@ -44,7 +44,7 @@ fn readiness(job: &Job, repo: &Repo, tree: TreeId, setup: &Setup) -> Result<Dige
         hasher.field(name, value.as_ref().map_or(&b"unset"[..], |value| value.as_bytes()));
         hasher.field("is set", &[u8::from(value.is_some())]);
     }
-    for copied in &job.context().copies {
+    for copied in job.context().copies.iter() {
         hasher.field("path", copied.path.as_os_str().as_bytes());
         hasher.field("content", copied.digest.as_bytes());
     }
@@ -73,8 +73,7 @@ pub fn bring_copies(
 
 /// Runs the setup, if the slot is not ready, and brings the slot back to the node's base: only what git ignores stays.
 pub async fn set_up(job: &Job, ready: &mut Ready) -> Result<(), Box<Ran>> {
-    let (Some(wanted), Some(setup)) = (ready.setup.take(), &job.context().plan.workflow.worktrees.setup)
-    else {
+    let (Some(wanted), Some(setup)) = (ready.setup.take(), &job.context().workflow.worktrees.setup) else {
         return Ok(());
     };
     note(ready, None).map_err(|message| attempt::not_run(Outcome::Failed, message))?;

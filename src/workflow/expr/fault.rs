@@ -74,6 +74,7 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
             Fault::new("spb::expr::unknown_output", range, format!("`{node}` has no output `{name}`"))
         }
         What::Run => Fault::new("spb::expr::unknown_field", range, format!("`run` has no `{name}`")),
+        What::Loop => Fault::new("spb::expr::unknown_field", range, format!("`loop` has no `{name}`")),
     }
     .label("unknown");
     if let Some(near) = renamed(&record.what, name).or_else(|| suggest::nearest(name, fields())) {
@@ -98,7 +99,7 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
             "declare it in `{node}`: `outputs: {{ {name}: {{}} }}`; declared: {}",
             suggest::list(fields())
         ),
-        What::Matrix | What::Run | What::Needs => format!("known: {}", suggest::list(fields())),
+        What::Matrix | What::Run | What::Loop | What::Needs => format!("known: {}", suggest::list(fields())),
     })
 }
 
@@ -124,6 +125,7 @@ fn renamed(what: &What, name: &str) -> Option<&'static str> {
     match (what, name) {
         (What::Run, "name") => Some("workflow"),
         (What::Run, "ref") => Some("branch"),
+        (What::Loop, "iteration" | "round" | "count") => Some("index"),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, L
 use super::Fault;
 use super::fault;
 use super::functions;
+use super::lex::LOOP;
 use super::program::{Expression, Form, STATUS_FUNCTIONS, Tree};
 use super::types::{Names, STATUSES, Type};
 
@@ -84,6 +85,7 @@ impl<'t> Walk<'t> {
     fn infer(&mut self, node: &'t IdedExpr) -> Type {
         match &node.expr {
             Expr::Literal(literal) => literal_type(literal),
+            Expr::Ident(name) if name == LOOP.1 => self.name(LOOP.0, self.tree.place(node.id)),
             Expr::Ident(name) => self.name(name, self.tree.place(node.id)),
             Expr::Select(select) => {
                 let base = self.infer(&select.operand);

@@ -32,14 +32,17 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// Names under which the fields are names of the workflow, where `-` is a letter.
-const ROOTS: [&str; 5] = ["inputs", "env", "matrix", "needs", "run"];
+const ROOTS: [&str; 7] = ["inputs", "env", "matrix", "item", "loop", "needs", "run"];
+
+/// A name of the language that is a word of CEL, and what it is called in CEL's text.
+pub const LOOP: (&str, &str) = ("loop", "loop__context");
 
 /// An expression ready for the CEL parser.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The text with names such as `my-node` in backticks.
+    /// The text with names such as `my-node` in backticks, and `loop` by its other name.
     pub text: String,
-    /// Where backticks were put, in bytes of `text`, ascending.
+    /// Where bytes were put in, in bytes of `text`, ascending.
     inserted: Vec<usize>,
 }
 
@@ -130,7 +133,13 @@ pub fn prepare(source: &str) -> Result<Prepared, LexError> {
         }
         let word = &source[at..end];
         let is_root = ROOTS.contains(&word) && !source[..at].ends_with('.');
-        out.text.push_str(word);
+        if is_root && word == LOOP.0 {
+            let start = out.text.len();
+            out.text.push_str(LOOP.1);
+            out.inserted.extend(start + LOOP.0.len()..out.text.len());
+        } else {
+            out.text.push_str(word);
+        }
         at = if is_root { fields(source, end, &mut out, &mut tokens) } else { end };
     }
     Ok(out)
@@ -166,7 +175,7 @@ pub fn whole_path(source: &str) -> Option<Vec<String>> {
         let bytes = segment.as_bytes();
         let end = if index == 0 { name_end(bytes, 0) } else { dashed_end(bytes, 0) };
         let named = bytes.first().copied().is_some_and(is_start) && end == bytes.len();
-        if !named || (index == 0 && RESERVED.contains(&segment)) {
+        if !named || (index == 0 && segment != LOOP.0 && RESERVED.contains(&segment)) {
             return None;
         }
         segments.push(segment.to_owned());

@@ -186,6 +186,7 @@ fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
 /// The segments of a name: `a.b.c`, or `a["b"].c`.
 pub fn as_path(node: &IdedExpr) -> Option<Vec<&str>> {
     match &node.expr {
+        Expr::Ident(name) if name == lex::LOOP.1 => Some(vec![lex::LOOP.0]),
         Expr::Ident(name) => Some(vec![name]),
         Expr::Select(select) => {
             let mut path = as_path(&select.operand)?;

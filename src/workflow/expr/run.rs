@@ -11,6 +11,7 @@ use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Value};
 use serde_json::Value as Json;
 
+use super::lex::LOOP;
 use super::program::{CHARGE, Expression, Form, TICK, Tree};
 use super::{NeedsStatus, Scope};
 
@@ -62,7 +63,8 @@ fn run(
     for path in &expression.references {
         let root = path.root();
         if let Some(value) = scope.names.get(root) {
-            context.add_variable_from_value(root, to_cel(value));
+            let name = if root == LOOP.0 { LOOP.1 } else { root };
+            context.add_variable_from_value(name, to_cel(value));
         }
     }
     if let Some(status) = status {

@@ -369,3 +369,22 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_word_loop_is_a_name_like_others() {
+    let mut scope = Scope::default();
+    scope
+        .names
+        .insert("loop".to_owned(), serde_json::json!({ "index": 2, "last": { "outputs": { "a-b": "x" } } }));
+    for (text, value) in [
+        ("${{ loop.index }}", serde_json::json!(2)),
+        ("${{ loop.index + loop.index }}", serde_json::json!(4)),
+        ("${{ loop.last.outputs.a-b == 'x' }}", serde_json::json!(true)),
+        ("${{ [1, 2, 3].filter(n, n < loop.index) }}", serde_json::json!([1])),
+        ("${{ loop['index'] == 2 }}", serde_json::json!(true)),
+    ] {
+        let template = Template::compile(text).unwrap();
+        assert_eq!(template.value(&scope).unwrap(), value, "{text}");
+        assert!(template.references().iter().all(|path| path.root() == "loop"), "{text}");
+    }
+}

@@ -49,6 +49,7 @@ pub enum What {
     /// The outputs of this node.
     Outputs(String),
     Run,
+    Loop,
 }
 
 /// The names that one place of the file may read.

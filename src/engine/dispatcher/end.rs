@@ -1,0 +1,61 @@
+//! The ends of stages and runs, as far as the dispatcher has a part in them: `finish` does the work.
+
+use std::sync::Arc;
+
+use super::{Dispatcher, RunReport};
+use crate::engine::finish::{self, Finish};
+use crate::event::{RunEvent, RunFinished, RunOutcome};
+use crate::executor::Stop;
+use crate::host;
+use crate::store::recorder::Objects;
+
+impl Dispatcher {
+    pub(super) fn checkpoint(&mut self, number: usize, stage: usize) {
+        let run = &self.shared.runs[number];
+        let nodes = &self.ended[run.first..run.first + run.plan.instances.len()];
+        let heads = finish::frontier(run, nodes, stage);
+        let makers = if heads.len() > 1 { self.makers(number) } else { Vec::new() };
+        if !heads.is_empty() {
+            // Refs are about to be written. Without the note, one lost with the power would stay as an empty name.
+            self.rooms.announce().ok();
+        }
+        self.stages.begin(&self.shared, number, stage, heads, makers);
+    }
+
+    /// Results, last records, and a last look for processes that escaped.
+    pub(super) async fn finish(&mut self) -> Vec<RunReport> {
+        let stopped = *self.stop.borrow() != Stop::Run;
+        let mut reports = Vec::new();
+        for number in 0..self.shared.runs.len() {
+            let run = &self.shared.runs[number];
+            let nodes = self.ended[run.first..run.first + run.plan.instances.len()].to_vec();
+            let makers = self.makers(number);
+            let graphs = self.graphs.iter().filter(|graph| graph.number == number);
+            let made = graphs.flat_map(|graph| finish::made(graph, &self.ended[graph.first..])).collect();
+            let shared = Arc::clone(&self.shared);
+            let finish = Finish { run: number, nodes, makers, made, stopped, began: self.began };
+            let must_sweep = self.has_started_units;
+            let ended = tokio::task::spawn_blocking(move || {
+                if must_sweep {
+                    host::sweep(shared.runs[number].id.as_str(), None);
+                }
+                finish::run(&shared, finish)
+            });
+            let (finished, objects) = ended.await.unwrap_or_else(|error| {
+                let finished = RunFinished {
+                    outcome: RunOutcome::Failed,
+                    duration_ms: 0,
+                    branch: None,
+                    commit: None,
+                    message: format!("a bug in spb: {error}"),
+                };
+                (finished, Objects::None)
+            });
+            let run = &self.shared.runs[number];
+            let event = RunEvent::RunFinished(finished.clone());
+            self.shared.recorder.fact(run.journal, event, Vec::new(), objects);
+            reports.push(RunReport { run: run.id.clone(), finished });
+        }
+        reports
+    }
+}

@@ -1,0 +1,378 @@
+//! Graphs inside of nodes: what a node with `for_each`, `loop` or `uses` is taken apart into, and what becomes of it when
+//! they have ended. Pure: starts nothing and records nothing, so that `foresee` sees the same graphs as a run.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::{Ended, Outer, RunContext, base, finish, prepare, setup};
+use crate::digest::{Digest, Hasher};
+use crate::event::{MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
+use crate::plan::{Instance, Layer, Plan};
+use crate::schedule::NodeId;
+use crate::workflow::expr::{NeedsStatus, Scope};
+use crate::workflow::input::{self, Given};
+use crate::workflow::model::{Action, Axis, Node, Uses};
+
+/// What follows when every node of a graph has ended.
+pub enum Closed {
+    /// The node around it ends so.
+    Ended(Box<NodeFinished>),
+    /// Its next round.
+    Again(Box<RunContext>),
+}
+
+/// The first graph of a node that is not just its own work. Its nodes are numbered from `first`.
+///
+/// # Errors
+/// A sentence: a list that is none or too long, inputs that do not fit, an expression without a value.
+pub fn open(
+    run: &RunContext,
+    instance: usize,
+    ended: &[Option<Ended>],
+    first: NodeId,
+) -> Result<RunContext, String> {
+    let planned = &run.plan.instances[instance];
+    let scope = prepare::scope(run, planned, ended);
+    let node = run.plan.node(instance);
+    let outer = |is_same_node, round| Outer {
+        node: run.first + instance,
+        stage: run.stage(instance),
+        heads: run.heads(planned, ended),
+        given: run.given(planned, ended),
+        is_same_node,
+        may_fail: node.allow_failure || run.outer.as_ref().is_some_and(|outer| outer.may_fail),
+        round,
+    };
+    match (planned.layer, &node.action) {
+        (Layer::Items, _) => {
+            let plan = run.plan.items(instance, items(node, &scope)?).map_err(|error| error.to_string())?;
+            Ok(same(run, plan, scope, outer(true, 0), first))
+        }
+        (Layer::Rounds, _) => {
+            let plan = run.plan.round(instance, 1).map_err(|error| error.to_string())?;
+            Ok(same(run, plan, with_round(scope, 1, no_round(node)), outer(true, 1), first))
+        }
+        (Layer::Graph, Action::Workflow(uses)) => used(run, instance, (uses, &scope), outer(false, 0), first),
+        _ => Err("a bug in spb: nothing to take apart".to_owned()),
+    }
+}
+
+fn items(node: &Node, scope: &Scope) -> Result<Vec<Value>, String> {
+    let Some(for_each) = &node.for_each else { return Ok(Vec::new()) };
+    let items = match &for_each.items {
+        Axis::Values(values) => values.clone(),
+        Axis::Expression(template) => match template.value(scope).map_err(|error| error.to_string())? {
+            Value::Array(items) => items,
+            other => return Err(format!("`for_each` takes a list, not {}", shown(&other))),
+        },
+    };
+    match items.len() > for_each.max {
+        true => Err(format!(
+            "`for_each` has {} items, more than `max_items` allows: {}",
+            items.len(),
+            for_each.max
+        )),
+        false => Ok(items),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}
+
+/// A graph of the node itself.
+fn same(run: &RunContext, plan: Plan, scope: Scope, outer: Outer, first: NodeId) -> RunContext {
+    RunContext { outer: Some(outer), first, scope, plan: Arc::new(plan), ..shared(run) }
+}
+
+/// Everything that graphs of a run have in common.
+fn shared(run: &RunContext) -> RunContext {
+    RunContext {
+        id: run.id.clone(),
+        number: run.number,
+        workflow: run.workflow.clone(),
+        plan: run.plan.clone(),
+        base: run.base,
+        base_tree: run.base_tree,
+        options: run.options.clone(),
+        env: run.env.clone(),
+        pass_env: run.pass_env.clone(),
+        secrets: run.secrets.clone(),
+        caller: run.caller.clone(),
+        copies: run.copies.clone(),
+        mask: run.mask.clone(),
+        scope: run.scope.clone(),
+        branch: run.branch.clone(),
+        journal: run.journal,
+        processes: run.processes.clone(),
+        first: run.first,
+        outer: run.outer.clone(),
+    }
+}
+
+fn with_round(mut scope: Scope, index: u32, last: Value) -> Scope {
+    scope.names.insert("loop".to_owned(), json!({ "index": index, "last": last }));
+    scope
+}
+
+/// `loop.last` in the first round: every name is there, without a value.
+fn no_round(node: &Node) -> Value {
+    let outputs: Map<String, Value> =
+        prepare::output_names(node).map(|name| (name.clone(), Value::Null)).collect();
+    json!({ "outputs": outputs, "status": null, "duration": 0.0, "changed_files": [], "commit": null })
+}
+
+fn used(
+    run: &RunContext,
+    instance: usize,
+    (uses, scope): (&Uses, &Scope),
+    outer: Outer,
+    first: NodeId,
+) -> Result<RunContext, String> {
+    let mut given = IndexMap::new();
+    for (name, template) in &uses.with {
+        let value = template.value(scope).map_err(|error| error.to_string())?;
+        given.insert(name.clone(), Given::Value(value));
+    }
+    let inputs = input::resolve(&uses.workflow, &given).map_err(|problems| {
+        let all: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("the input `{}` {}", problem.name, problem.message))
+            .collect();
+        format!("{} cannot be used so: {}", uses.workflow.source.path.display(), all.join("; "))
+    })?;
+    let plan = run.plan.used(instance, &uses.workflow, inputs).map_err(|error| error.to_string())?;
+    let mut inner = Scope::default();
+    inner.names.insert("inputs".to_owned(), Value::Object(plan.inputs.clone().into_iter().collect()));
+    inner.names.insert("run".to_owned(), scope.names.get("run").cloned().unwrap_or_default());
+    let env = setup::workflow_env(&uses.workflow, &mut inner).map_err(|error| error.to_string())?;
+    Ok(RunContext {
+        env,
+        pass_env: run.caller.pass_env_of(&uses.workflow),
+        secrets: run.caller.secrets_of(&uses.workflow),
+        ..same(run, plan, inner, outer, first)
+    })
+}
+
+/// What a resume compares before it keeps a result: all that a graph gives its nodes, but for their definitions.
+pub fn given(inner: &RunContext) -> Digest {
+    let mut hasher = Hasher::new("given 1");
+    hasher.field("base", inner.base.to_string().as_bytes());
+    for head in inner.outer.iter().flat_map(|outer| &outer.heads) {
+        hasher.field("head", head.as_bytes());
+    }
+    for artifact in inner.outer.iter().flat_map(|outer| &outer.given) {
+        hasher.field("artifact", format!("{} {}", artifact.digest, artifact.path).as_bytes());
+    }
+    for (name, value) in &inner.scope.names {
+        hasher.field(name, value.to_string().as_bytes());
+    }
+    hasher.finish()
+}
+
+/// The same for one of its nodes.
+pub fn given_to(graph: Digest, instance: &Instance) -> Digest {
+    let Some(item) = &instance.item else { return graph };
+    let mut hasher = Hasher::new("given item 1");
+    hasher.field("graph", graph.as_bytes());
+    hasher.field("item", item.to_string().as_bytes());
+    hasher.finish()
+}
+
+/// Ends a node whose graph has ended, or goes on with it. `first` numbers the nodes of what follows.
+pub fn close(
+    run: &RunContext,
+    instance: usize,
+    inner: &RunContext,
+    ended: &[Option<Ended>],
+    first: NodeId,
+) -> Closed {
+    let nodes = &ended[inner.first..inner.first + inner.plan.instances.len()];
+    let mut finished = NodeFinished {
+        allowed_to_fail: run.plan.node(instance).allow_failure,
+        ..NodeFinished::without_run(&run.plan.instances[instance].id, Outcome::Succeeded, "")
+    };
+    let took = nodes.iter().flatten().map(|node| node.duration_ms).sum();
+    if let Some((outcome, message)) = unsuccessful(inner, nodes) {
+        finished.outcome = outcome;
+        finished.message = message;
+        finished.duration_ms = took;
+        // What did not fail can still be read by a dependent that wants to.
+        let outputs = match run.plan.instances[instance].layer {
+            Layer::Items => lists(run.plan.node(instance), nodes),
+            _ => IndexMap::new(),
+        };
+        finished.result = Some(NodeResult { outputs, ..NodeResult::default() });
+        return Closed::Ended(Box::new(finished));
+    }
+    let left = match run.plan.instances[instance].layer {
+        Layer::Items => Ok(joined(inner, nodes, lists(run.plan.node(instance), nodes))),
+        Layer::Rounds => match after_round(run, instance, inner, nodes) {
+            Ok(After::Enough(result)) => Ok(result),
+            Ok(After::Again(next)) => {
+                return Closed::Again(Box::new(RunContext { first, ..*next }));
+            }
+            Err(message) => Err(message),
+        },
+        Layer::Graph | Layer::Work => outputs_of_used(run.plan.node(instance), inner, ended)
+            .map(|outputs| joined(inner, nodes, outputs)),
+    };
+    match left {
+        Ok(result) => {
+            finished.message = summary(run.plan.instances[instance].layer, inner);
+            if !nodes.is_empty()
+                && nodes
+                    .iter()
+                    .flatten()
+                    .all(|node| !node.outcome.is_success() || node.outcome == Outcome::Cached)
+            {
+                finished.outcome = Outcome::Cached;
+                finished.saved_ms = took;
+            } else {
+                finished.duration_ms = took;
+            }
+            finished.result = Some(result);
+        }
+        Err(message) => {
+            finished.outcome = Outcome::Failed;
+            finished.duration_ms = took;
+            finished.message = message;
+        }
+    }
+    Closed::Ended(Box::new(finished))
+}
+
+/// Why a graph was no success.
+fn unsuccessful(inner: &RunContext, nodes: &[Option<Ended>]) -> Option<(Outcome, String)> {
+    let with = |matches: &dyn Fn(Outcome) -> bool| -> Vec<&str> {
+        let both = inner.plan.instances.iter().zip(nodes).enumerate();
+        let found = both.filter(|(at, (_, ended))| {
+            let counts = inner.is_same_node() || !inner.plan.node(*at).allow_failure;
+            let outcome = ended.as_ref().map_or(Outcome::Cancelled, |ended| ended.outcome);
+            matches(outcome) && (counts || outcome == Outcome::Cancelled)
+        });
+        found.map(|(_, (instance, _))| instance.id.as_str()).collect()
+    };
+    let failed = with(&Outcome::is_failure);
+    if let [first, ..] = failed.as_slice() {
+        let message = match failed.len() {
+            1 => format!("`{first}` failed"),
+            count => format!("{count} of {} failed, the first is `{first}`", nodes.len()),
+        };
+        return Some((Outcome::Failed, message));
+    }
+    let cancelled = with(&|outcome| outcome == Outcome::Cancelled);
+    (!cancelled.is_empty()).then(|| (Outcome::Cancelled, "the run was stopped".to_owned()))
+}
+
+fn summary(layer: Layer, inner: &RunContext) -> String {
+    let count = inner.plan.instances.len();
+    let several = |word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    match (layer, inner.outer.as_ref().map_or(0, |outer| outer.round)) {
+        (Layer::Rounds, round) => format!("`until` holds after round {round}"),
+        (Layer::Items, _) => several("item"),
+        _ => several("node"),
+    }
+}
+
+/// The outputs of all items, each a list in the order of the items.
+fn lists(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
+    let of = |name: &String| -> Value {
+        let one = |ended: &Option<Ended>| {
+            let result = ended.as_ref().map(|ended| &ended.result);
+            result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default()
+        };
+        nodes.iter().map(one).collect()
+    };
+    prepare::output_names(node).map(|name| (name.clone(), of(name))).collect()
+}
+
+/// What a graph hands on: the results that nothing in it builds on.
+fn joined(inner: &RunContext, nodes: &[Option<Ended>], outputs: IndexMap<String, Value>) -> NodeResult {
+    let outer = inner.outer.as_ref();
+    let mut heads = finish::frontier(inner, nodes, usize::MAX);
+    if heads.is_empty() {
+        heads = outer.map(|outer| outer.heads.clone()).unwrap_or_default();
+    }
+    let results = || nodes.iter().flatten().filter(|node| node.outcome.is_success()).map(|node| &node.result);
+    let changed = base::distinct(results().flat_map(|result| &result.changed));
+    let artifacts = finish::last_of(inner, nodes, usize::MAX);
+    NodeResult {
+        commit: None,
+        heads,
+        changed_total: changed.len().max(results().map(|result| result.changed_total).max().unwrap_or(0)),
+        changed: changed.into_iter().take(MAX_CHANGED_LISTED).collect(),
+        outputs,
+        artifacts: artifacts.into_iter().flat_map(|node| node.result.artifacts.iter().cloned()).collect(),
+    }
+}
+
+enum After {
+    Enough(NodeResult),
+    Again(Box<RunContext>),
+}
+
+/// Whether the round that has just ended was the last one.
+fn after_round(
+    run: &RunContext,
+    instance: usize,
+    inner: &RunContext,
+    nodes: &[Option<Ended>],
+) -> Result<After, String> {
+    let node = run.plan.node(instance);
+    let (Some(repeat), Some(outer)) = (&node.repeat, &inner.outer) else {
+        return Err("a bug in spb: a round without a loop".to_owned());
+    };
+    let result = joined(inner, nodes, outputs_of_round(node, nodes));
+    let last = json!({
+        "outputs": result.outputs,
+        "status": Outcome::Succeeded.word(),
+        "duration": nodes.iter().flatten().map(|node| node.duration_ms).sum::<u64>() as f64 / 1000.0,
+        "changed_files": result.changed,
+        "commit": nodes.iter().flatten().find_map(|node| node.result.commit.clone()),
+    });
+    let scope = with_round(inner.scope.clone(), outer.round, last.clone());
+    let fine = NeedsStatus { all_succeeded: true, any_failed: false };
+    if repeat.until.holds(&scope, fine).map_err(|error| error.to_string())? {
+        return Ok(After::Enough(result));
+    }
+    if outer.round >= repeat.max {
+        return Err(format!(
+            "`{}` does not hold after round {}, the last one",
+            repeat.until.source(),
+            outer.round
+        ));
+    }
+    let next = outer.round + 1;
+    let plan = run.plan.round(instance, next).map_err(|error| error.to_string())?;
+    let outer = Outer { heads: result.heads, given: result.artifacts, round: next, ..outer.clone() };
+    let scope = with_round(inner.scope.clone(), next, last);
+    Ok(After::Again(Box::new(same(inner, plan, scope, outer, inner.first))))
+}
+
+fn outputs_of_round(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
+    let result = nodes.first().and_then(|ended| ended.as_ref()).map(|ended| &ended.result);
+    let of = |name: &String| result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default();
+    prepare::output_names(node).map(|name| (name.clone(), of(name))).collect()
+}
+
+/// The outputs of a used workflow, which may read every node of it.
+fn outputs_of_used(
+    node: &Node,
+    inner: &RunContext,
+    ended: &[Option<Ended>],
+) -> Result<IndexMap<String, Value>, String> {
+    let Action::Workflow(uses) = &node.action else { return Ok(IndexMap::new()) };
+    let scope = prepare::scope_of_all(inner, ended);
+    let value = |(name, template): (&String, &crate::workflow::expr::Template)| {
+        let value = template.value(&scope);
+        value.map(|value| (name.clone(), value)).map_err(|error| format!("the output `{name}`: {error}"))
+    };
+    uses.workflow.outputs.iter().map(value).collect()
+}
