@@ -2,25 +2,29 @@
 //! part does the top level; `check_inputs`, `check_worktrees`, `check_graph`, `check_node` and `check_scope` do the
 //! rest. Cycles are not looked for here: `plan` finds them and names the path.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
 use super::check_expr::Expressions;
+use super::check_include::{self, Unit};
 use super::check_names;
 use super::check_scope::World;
 use super::expr::Template;
+use super::expr::types::Type;
 use super::file::{self, Defaults};
 use super::file_values::{Jobs as JobsValue, Text};
+use super::files::{Files, Used};
 use super::keys::{self, Shape};
-use super::model::{Input, Jobs, Node, Setup, Source, Workflow};
+use super::model::{Action, Input, Jobs, Node, Setup, Source, Workflow};
 use super::problem::{Problem, Severity, Span};
 use super::read::{self, Piece};
 use super::schema::Step;
-use super::suggest::NodeIndex;
-use super::yaml::{Kind, Yaml, shorten};
+use super::yaml::{Entry, Kind, Yaml, shorten};
 use crate::name;
 
 /// One node as read: names and expressions not yet looked into.
@@ -29,8 +33,23 @@ pub(super) struct Draft<'y, 'a> {
     pub span: Span,
     pub file: file::Node,
     pub yaml: read::Part<'y, 'a>,
+    /// The same before wrong keys were taken away.
+    pub whole: &'y Yaml<'a>,
     /// It could not be read, and a problem says so.
     pub broken: bool,
+    /// The file it is in.
+    pub unit: &'y Unit<'y>,
+    /// Position of that file among those of the workflow.
+    pub unit_at: usize,
+    pub used: UsedFile,
+}
+
+/// The workflow in the place of a node.
+pub(super) enum UsedFile {
+    None,
+    /// There is one in the file, and a problem says why it is not here.
+    Broken,
+    Checked(Rc<Used>),
 }
 
 /// A map of environment variables, with the places of its values.
@@ -44,50 +63,71 @@ pub(super) struct CheckedDefaults {
     pub workspace_span: Span,
 }
 
-/// The work of checking one file.
+/// The work of checking one workflow.
 pub(super) struct Check<'s> {
     pub problems: Vec<Problem>,
-    pub expressions: Expressions<'s>,
+    pub expressions: Expressions,
+    pub files: &'s Files<'s>,
     /// Inputs whose declaration could not be read: they exist all the same.
     pub broken_inputs: Vec<String>,
 }
 
-/// Checks a tree. The workflow is there as far as it could be understood: with an error among the problems, it is good
-/// for finding further ones only. Without a workflow, there is an error.
-pub fn check(source: &Arc<Source>, root: &Yaml<'_>) -> (Option<Workflow>, Vec<Problem>) {
-    let mut check = Check {
-        problems: Vec::new(),
-        expressions: Expressions::new(&source.text),
-        broken_inputs: Vec::new(),
-    };
-    let workflow = check.file(source, root);
-    (workflow, check.problems)
+/// What became of a file.
+pub(super) struct Checked {
+    /// As far as it could be understood: with an error among the problems, it is good for finding further ones only.
+    /// Where there is none, there is an error.
+    pub workflow: Option<Workflow>,
+    pub problems: Vec<Problem>,
+    /// Types of its outputs.
+    pub outputs: Vec<(String, Type)>,
+    pub broken_inputs: Vec<String>,
 }
 
-impl<'s> Check<'s> {
-    fn file(&mut self, source: &Arc<Source>, root: &Yaml<'_>) -> Option<Workflow> {
+/// Checks a tree, and those that it includes and uses.
+pub(super) fn check(files: &Files<'_>, source: &Arc<Source>, root: &Yaml<'_>) -> Checked {
+    let mut check =
+        Check { problems: Vec::new(), expressions: Expressions::default(), files, broken_inputs: Vec::new() };
+    let (workflow, outputs) = check.file(source, root).unzip();
+    Checked {
+        workflow,
+        problems: check.problems,
+        outputs: outputs.unwrap_or_default(),
+        broken_inputs: check.broken_inputs,
+    }
+}
+
+impl Check<'_> {
+    fn file(&mut self, source: &Arc<Source>, root: &Yaml<'_>) -> Option<(Workflow, Vec<(String, Type)>)> {
         if !matches!(root.kind, Kind::Map(_)) {
             self.problems.push(not_a_map(root));
             return None;
         }
-        self.top_keys(root);
-        self.version(root);
+        let included = self.included(source, root);
+        let units = check_include::units(source, root, &included);
+        self.expressions.sources = units.iter().map(|unit| unit.source.clone()).collect();
+        for unit in &units {
+            self.top_keys(unit.root);
+            self.version(unit.root);
+        }
         let name = self.workflow_name(root, &source.path);
         let description = self.text(root, "description").unwrap_or_default();
-        let inputs = self.inputs(root);
-        let drafts = self.drafts(root);
-        let index = NodeIndex::new(drafts.iter().map(|draft| draft.name.clone()));
-        let mut world = World::new(&inputs, &self.broken_inputs, &index, &drafts);
-        let env = self.env(root, &["env"], &world.inputs_only("the top-level `env`"));
-        world.set_env(root.get("env").map_or(&[][..], Yaml::entries));
-        let defaults = self.defaults(root, &world);
-        let stages = self.stages(root);
-        let links = self.links(&drafts, &index);
+        let inputs = self.all_inputs(&units);
+        let drafts = self.drafts(&units);
+        let indexes = check_include::indexes(&included, &drafts);
+        let mut world = World::new(&inputs, &self.broken_inputs, &indexes, &drafts);
+        let env = self.all_env(&units, &world);
+        world.set_env(units.iter().flat_map(|unit| unit.root.get("env").map_or(&[][..], Yaml::entries)));
+        let defaults: Vec<CheckedDefaults> =
+            units.iter().map(|unit| self.defaults(unit.root, &world)).collect();
+        let stages = self.stages(Self::staged(&units));
+        let links = self.links(&drafts, &indexes);
         let placed = self.place_in_stages(&drafts, &links, &stages);
         let result = self.result(root, &world);
         let worktrees = self.worktrees(root, &world);
+        let (outputs, types) = self.workflow_outputs(root, &world);
         let nodes = drafts.iter().enumerate().map(|(at, draft)| {
-            (draft.name.clone(), self.node(draft, &links.of(at), placed[at], &defaults, &world))
+            let defaults = &defaults[draft.unit_at];
+            (draft.name.clone(), self.node(draft, &links.of(at), placed[at], defaults, &world))
         });
         let mut nodes: IndexMap<_, _> = nodes.collect();
         if let Some(setup) = &worktrees.setup {
@@ -97,22 +137,24 @@ impl<'s> Check<'s> {
             // What is wrong may be the very place that reads an input.
             self.unused_inputs(&inputs);
         }
-        Some(Workflow {
+        let (pass_env, secrets) = self.copied_variables(&units);
+        let workflow = Workflow {
             source: source.clone(),
             name,
             description,
             inputs,
             env: without_places(env),
-            pass_env: self.variable_names(root, "pass_env"),
-            secrets: self.secrets(root),
+            pass_env,
+            secrets,
             stages: stages.into_iter().map(|(name, _)| name).collect(),
             jobs: self.jobs(root),
             worktrees,
             result,
+            sources: sources(&units, &nodes),
             nodes,
-            outputs: IndexMap::new(),
-            sources: vec![source.clone()],
-        })
+            outputs,
+        };
+        Some((workflow, types))
     }
 
     /// Keys of the top level; those of the maps inside are checked with their pieces.
@@ -193,14 +235,36 @@ impl<'s> Check<'s> {
         name
     }
 
-    fn drafts<'y, 'a>(&mut self, root: &'y Yaml<'a>) -> Vec<Draft<'y, 'a>> {
+    /// The nodes of all files, those of included ones first.
+    fn drafts<'y>(&mut self, units: &'y [Unit<'y>]) -> Vec<Draft<'y, 'y>> {
+        let mut drafts = Vec::new();
+        let mut places: HashMap<String, Span> = HashMap::new();
+        for (unit_at, unit) in units.iter().enumerate().skip(1).chain(units.iter().enumerate().take(1)) {
+            for entry in self.node_entries(unit.root) {
+                let draft = self.draft(entry, unit, unit_at);
+                // In one file, no key is there twice.
+                if units.len() > 1
+                    && let Some(first) = places.insert(draft.name.clone(), draft.span)
+                {
+                    self.clash(&draft.name, first, draft.span);
+                    continue;
+                }
+                drafts.push(draft);
+            }
+        }
+        drafts
+    }
+
+    fn node_entries<'y, 'a>(&mut self, root: &'y Yaml<'a>) -> &'y [Entry<'a>] {
         let Some(nodes) = root.get("nodes") else {
-            self.problems.push(
-                Problem::error("spb::key::missing", start_of(root), "a workflow has nodes")
-                    .label("no `nodes` in this file")
-                    .help("add `nodes: { hello: { run: echo hello } }`"),
-            );
-            return Vec::new();
+            if root.get("include").is_none() {
+                self.problems.push(
+                    Problem::error("spb::key::missing", start_of(root), "a workflow has nodes")
+                        .label("no `nodes` in this file")
+                        .help("add `nodes: { hello: { run: echo hello } }`"),
+                );
+            }
+            return &[];
         };
         if nodes.entries().is_empty() {
             let span = if nodes.span.end > nodes.span.start { nodes.span } else { key_span(root, "nodes") };
@@ -216,11 +280,11 @@ impl<'s> Check<'s> {
                     .help("nodes have names: `nodes: { hello: { run: echo hello } }`"),
             );
         }
-        nodes.entries().iter().map(|entry| self.draft(entry)).collect()
+        nodes.entries()
     }
 
     /// A node that cannot be read is kept without content: its name may well be needed.
-    fn draft<'y, 'a>(&mut self, entry: &'y super::yaml::Entry<'a>) -> Draft<'y, 'a> {
+    fn draft<'y>(&mut self, entry: &'y Entry<'y>, unit: &'y Unit<'y>, unit_at: usize) -> Draft<'y, 'y> {
         self.name("a node", &entry.key, entry.key_span);
         let place = [Step::Key("nodes"), Step::Key(&entry.key)];
         let piece = match entry.value.is_null() {
@@ -231,9 +295,13 @@ impl<'s> Check<'s> {
             false => read::piece(&entry.value, &place, entry.key_span, Some(&keys::NODE), &mut self.problems),
         };
         let broken = piece.is_none();
-        let Piece { value, yaml } = piece
+        let Piece { mut value, yaml } = piece
             .unwrap_or_else(|| Piece { value: file::Node::default(), yaml: read::Part::Whole(&entry.value) });
-        Draft { name: entry.key.to_string(), span: entry.key_span, file: value, yaml, broken }
+        self.only_uses(&mut value, &yaml);
+        let used = self.used_file(&value, &yaml, unit);
+        let name = self.full_name(unit, &entry.key, entry.key_span);
+        let whole = &entry.value;
+        Draft { name, span: entry.key_span, file: value, yaml, whole, broken, unit, unit_at, used }
     }
 
     /// Checks a name of the language.
@@ -241,41 +309,6 @@ impl<'s> Check<'s> {
         if let Err(error) = name::check(text) {
             self.problems.push(check_names::invalid(what, text, span, &error));
         }
-    }
-
-    /// A map of environment variables under a path of keys.
-    pub fn env(&mut self, root: &Yaml<'_>, path: &[&str], names: &super::expr::types::Names<'_>) -> Env {
-        let Some((last, parents)) = path.split_last() else { return Env::new() };
-        let holder = parents.iter().try_fold(root, |at, key| at.get(key));
-        let Some(yaml) = holder.and_then(|at| at.get(last)).filter(|value| !value.is_null()) else {
-            return Env::new();
-        };
-        let place: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
-        let Some(piece) =
-            read::piece::<IndexMap<String, Text>>(yaml, &place, yaml.span, None, &mut self.problems)
-        else {
-            return Env::new();
-        };
-        self.env_values(&piece.value, &piece.yaml, || names)
-    }
-
-    /// Compiles the values of environment variables. The names in scope are only asked for by expressions.
-    pub fn env_values<'n>(
-        &mut self,
-        values: &IndexMap<String, Text>,
-        yaml: &Yaml<'_>,
-        mut names: impl FnMut() -> &'n super::expr::types::Names<'n>,
-    ) -> Env {
-        let mut env = Env::with_capacity(values.len());
-        for (entry, (name, value)) in yaml.entries().iter().zip(values) {
-            if let Some(problem) = check_names::variable(name, entry.key_span) {
-                self.problems.push(problem);
-            }
-            let template =
-                self.expressions.template(&value.0, entry.value.span, &mut names, &mut self.problems);
-            env.insert(name.clone(), (template, entry.value.span));
-        }
-        env
     }
 
     fn defaults(&mut self, root: &Yaml<'_>, world: &World<'_>) -> CheckedDefaults {
@@ -321,41 +354,6 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// Names of variables to copy from the caller's environment.
-    fn variable_names(&mut self, root: &Yaml<'_>, key: &str) -> Vec<String> {
-        let Some(piece) = self.top::<Vec<Text>>(root, key) else { return Vec::new() };
-        let mut seen: IndexMap<String, Span> = IndexMap::new();
-        for (item, Text(name)) in piece.yaml.items().iter().zip(piece.value) {
-            self.problems.extend(check_names::variable(&name, item.span));
-            match seen.get(&name) {
-                Some(first) => self.problems.push(check_names::twice("variable", &name, item.span, *first)),
-                None => drop(seen.insert(name, item.span)),
-            }
-        }
-        seen.into_keys().collect()
-    }
-
-    fn secrets(&mut self, root: &Yaml<'_>) -> Vec<String> {
-        let secrets = self.variable_names(root, "secrets");
-        let passed = root.get("pass_env").map_or(&[][..], Yaml::items);
-        for item in root.get("secrets").map_or(&[][..], Yaml::items) {
-            let also = passed.iter().find(|other| other.text().is_some() && other.text() == item.text());
-            if let (Some(also), Some(name)) = (also, item.text()) {
-                self.problems.push(
-                    Problem::error(
-                        "spb::secrets::passed",
-                        item.span,
-                        format!("`{name}` is both a secret and in `pass_env`"),
-                    )
-                    .label("secret here")
-                    .also(also.span, "part of every cache key here")
-                    .help("keep it under `secrets` only"),
-                );
-            }
-        }
-        secrets
-    }
-
     fn unused_inputs(&mut self, inputs: &IndexMap<String, Input>) {
         for (name, input) in inputs {
             if !self.expressions.reads_input(name) {
@@ -385,6 +383,19 @@ fn read_by_setup(setup: &Setup, nodes: &mut IndexMap<String, Node>) {
     }
 }
 
+/// Every file of a workflow, each once: its own, those that it includes, and those of the workflows that it uses.
+fn sources(units: &[Unit<'_>], nodes: &IndexMap<String, Node>) -> Vec<Arc<Source>> {
+    let used = nodes.values().filter_map(|node| match &node.action {
+        Action::Workflow(uses) => Some(&uses.workflow),
+        Action::Script { .. } | Action::Command { .. } => None,
+    });
+    let mut seen = HashSet::new();
+    let mut workflows = HashSet::new();
+    let used = used.filter(|workflow| workflows.insert(Arc::as_ptr(workflow)));
+    let all = units.iter().map(|unit| unit.source).chain(used.flat_map(|workflow| &workflow.sources));
+    all.filter(|source| seen.insert(source.start)).cloned().collect()
+}
+
 pub(super) fn without_places(env: Env) -> IndexMap<String, Template> {
     env.into_iter().map(|(name, (template, _))| (name, template)).collect()
 }
@@ -398,7 +409,7 @@ fn start_of(root: &Yaml<'_>) -> Span {
     root.entries().first().map_or(root.span, |entry| entry.key_span)
 }
 
-fn not_a_map(root: &Yaml<'_>) -> Problem {
+pub(super) fn not_a_map(root: &Yaml<'_>) -> Problem {
     let found = if root.is_null() { "nothing".to_owned() } else { root.describe() };
     Problem::error(
         "spb::file::shape",

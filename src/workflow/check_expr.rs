@@ -5,13 +5,16 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::expr::types::Names;
+use super::expr::types::{Names, Type};
 use super::expr::{Condition, Fault, NamePath, Template};
+use super::model::Source;
 use super::problem::{Problem, Span};
 
 /// Compiled texts, and what they read.
-pub struct Expressions<'s> {
-    source: &'s str,
+#[derive(Default)]
+pub struct Expressions {
+    /// The files that the texts are in.
+    pub sources: Vec<Arc<Source>>,
     templates: HashMap<Arc<str>, Template>,
     conditions: HashMap<String, Condition>,
     used_inputs: HashSet<String>,
@@ -19,17 +22,7 @@ pub struct Expressions<'s> {
     all_inputs: bool,
 }
 
-impl<'s> Expressions<'s> {
-    pub fn new(source: &'s str) -> Self {
-        Self {
-            source,
-            templates: HashMap::new(),
-            conditions: HashMap::new(),
-            used_inputs: HashSet::new(),
-            all_inputs: false,
-        }
-    }
-
+impl Expressions {
     /// A template at a place; a faulty one becomes an empty constant.
     pub fn template<'n>(
         &mut self,
@@ -38,12 +31,27 @@ impl<'s> Expressions<'s> {
         mut names: impl FnMut() -> &'n Names<'n>,
         problems: &mut Vec<Problem>,
     ) -> Template {
-        let Some(template) = self.compiled(text, span, problems) else { return Template::constant("") };
-        if template.is_constant().is_none() {
-            let faults = template.check(names());
-            problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+        self.typed(text, span, &mut names, problems).0
+    }
+
+    /// The same with the type of its value.
+    pub fn typed<'n>(
+        &mut self,
+        text: &str,
+        span: Span,
+        mut names: impl FnMut() -> &'n Names<'n>,
+        problems: &mut Vec<Problem>,
+    ) -> (Template, Type) {
+        let Some(template) = self.compiled(text, span, problems) else {
+            return (Template::constant(""), Type::Any);
+        };
+        if template.is_constant().is_some() {
+            return (template, Type::Text);
         }
-        template
+        let (kind, faults) = template.check(names());
+        let kind = if faults.is_empty() { kind } else { Type::Any };
+        problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+        (template.renamed(&names().renamed), kind)
     }
 
     /// A template that yields a list, for what `taker` names.
@@ -88,12 +96,20 @@ impl<'s> Expressions<'s> {
             condition.check(names())
         };
         problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
+        if condition.references().iter().any(|path| path.root() == "needs") {
+            return condition.renamed(&names().renamed);
+        }
         condition
     }
 
     /// The place in the source of a range of a scalar's text.
     pub fn place(&self, span: Span, text: &str, range: Range<usize>) -> Span {
-        locate(self.source, span, text, &range)
+        self.locate(span, text, &range)
+    }
+
+    fn locate(&self, span: Span, text: &str, range: &Range<usize>) -> Span {
+        let Some(source) = self.sources.iter().find(|source| source.holds(span)) else { return span };
+        locate(&source.text, source.own(span), text, range).moved(source.start)
     }
 
     pub fn reads_input(&self, name: &str) -> bool {
@@ -136,7 +152,7 @@ impl<'s> Expressions<'s> {
     }
 
     fn problem(&self, fault: Fault, span: Span, text: &str) -> Problem {
-        let place = locate(self.source, span, text, &fault.range);
+        let place = self.locate(span, text, &fault.range);
         let problem = Problem::error(fault.code, place, fault.message).label(fault.label);
         match fault.help {
             Some(help) => problem.help(help),

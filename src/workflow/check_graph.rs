@@ -35,12 +35,12 @@ impl Links {
 
 impl Check<'_> {
     /// Resolves `needs` and `after` of all nodes.
-    pub(super) fn links(&mut self, drafts: &[Draft<'_, '_>], index: &NodeIndex) -> Links {
+    pub(super) fn links(&mut self, drafts: &[Draft<'_, '_>], indexes: &[NodeIndex]) -> Links {
         let mut links =
             Links { needs: Vec::with_capacity(drafts.len()), after: Vec::with_capacity(drafts.len()) };
         for draft in drafts {
-            let needs = self.edges(draft, "needs", draft.file.needs.as_deref(), index);
-            let after = self.edges(draft, "after", draft.file.after.as_deref(), index);
+            let needs = self.edges(draft, "needs", draft.file.needs.as_deref(), drafts, indexes);
+            let after = self.edges(draft, "after", draft.file.after.as_deref(), drafts, indexes);
             self.both(&needs, &after);
             links.needs.push(needs);
             links.after.push(after);
@@ -53,18 +53,25 @@ impl Check<'_> {
         draft: &Draft<'_, '_>,
         key: &str,
         names: Option<&[Text]>,
-        index: &NodeIndex,
+        drafts: &[Draft<'_, '_>],
+        indexes: &[NodeIndex],
     ) -> Vec<(usize, Reference)> {
+        let index = &indexes[draft.unit.index];
         let items = draft.yaml.get(key).map_or(&[][..], Yaml::items);
         let mut seen: HashMap<usize, Span> = HashMap::new();
         let mut edges = Vec::new();
         for (Text(name), item) in names.unwrap_or_default().iter().zip(items) {
             match index.place(name) {
                 None => self.problems.push(unknown(key, name, item.span, index)),
-                Some(_) if *name == draft.name => self.problems.push(own(key, draft, item.span)),
+                Some(at) if drafts[at].span == draft.span && drafts[at].name == draft.name => {
+                    self.problems.push(own(key, draft, item.span));
+                }
                 Some(at) => match seen.insert(at, item.span) {
                     Some(first) => self.problems.push(check_names::twice("node", name, item.span, first)),
-                    None => edges.push((at, Reference { node: name.clone(), span: item.span })),
+                    None => {
+                        let node = drafts[at].name.clone();
+                        edges.push((at, Reference { node, span: item.span }));
+                    }
                 },
             }
         }

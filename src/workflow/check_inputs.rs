@@ -184,7 +184,7 @@ impl Check<'_> {
 }
 
 /// A value of the file as one of the input's type. Texts keep their spelling: `1.10` is not `1.1`.
-fn typed(input: &Input, yaml: &Yaml<'_>) -> Result<serde_json::Value, String> {
+pub(super) fn typed(input: &Input, yaml: &Yaml<'_>) -> Result<serde_json::Value, String> {
     if input.kind == InputKind::String
         && let Some(text) = yaml.text()
         && !yaml.is_null()

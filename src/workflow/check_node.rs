@@ -23,7 +23,7 @@ use super::yaml::{Yaml, shorten};
 pub(super) struct At<'d> {
     pub draft: &'d Draft<'d, 'd>,
     pub world: &'d World<'d>,
-    needs: Vec<usize>,
+    needs: &'d [(usize, Reference)],
     outer: OnceCell<Names<'d>>,
     names: OnceCell<Names<'d>>,
 }
@@ -37,9 +37,15 @@ impl<'d> At<'d> {
         self.yaml(key).map_or(self.draft.span, |yaml| yaml.span)
     }
 
+    /// The place of a key itself.
+    pub fn key_span(&self, key: &str) -> Span {
+        let entry = self.draft.yaml.entries().iter().find(|entry| entry.key == key);
+        entry.map_or(self.draft.span, |entry| entry.key_span)
+    }
+
     /// What the node may read before it is one item or one round: `when`, `for_each`.
     pub fn outer_names(&self) -> &Names<'d> {
-        self.outer.get_or_init(|| self.world.node(self.draft, &self.needs))
+        self.outer.get_or_init(|| self.world.node(self.draft, self.needs))
     }
 
     pub fn names(&self) -> &Names<'d> {
@@ -51,14 +57,16 @@ impl Check<'_> {
     pub(super) fn node<'d>(
         &mut self,
         draft: &'d Draft<'d, 'd>,
-        links: &NodeLinks<'_>,
+        links: &NodeLinks<'d>,
         stage: usize,
         defaults: &CheckedDefaults,
         world: &'d World<'d>,
     ) -> Node {
-        let needs = links.needs.iter().map(|(at, _)| *at).collect();
-        let at = At { draft, world, needs, outer: OnceCell::new(), names: OnceCell::new() };
+        let at = At { draft, world, needs: links.needs, outer: OnceCell::new(), names: OnceCell::new() };
         let file = &draft.file;
+        let none = CheckedDefaults::default();
+        // What runs in the place of a node has the settings of its own file.
+        let defaults = if file.uses.is_some() { &none } else { defaults };
         let workspace = self.workspace(&at, defaults);
         let effect = self.effect(&at);
         Node {
@@ -92,6 +100,9 @@ impl Check<'_> {
     fn action(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Action {
         let file = &at.draft.file;
         let shell = file.shell.as_ref().or(defaults.file.shell.as_ref());
+        if let Some(action) = self.uses(at) {
+            return action;
+        }
         match &file.run {
             Some(Run::Script(script)) => {
                 self.script("run", script, at.span("run"));
@@ -113,7 +124,8 @@ impl Check<'_> {
                 Action::Command { words: self.words(at, words) }
             }
             None => {
-                if !at.draft.broken && at.draft.yaml.get("run").is_none() {
+                let says = ["run", "uses", "with"].iter().any(|key| at.draft.whole.get(key).is_some());
+                if !at.draft.broken && !says {
                     self.problems.push(
                         Problem::error(
                             "spb::node::no_action",
@@ -121,7 +133,7 @@ impl Check<'_> {
                             format!("the node `{}` does nothing", shorten(&at.draft.name)),
                         )
                         .label("no `run` in this node")
-                        .help("say what it does: `run: cargo test`"),
+                        .help("say what it does: `run: cargo test`, or `uses: ./other.yaml`"),
                     );
                 }
                 Action::Command { words: Vec::new() }

@@ -1,26 +1,31 @@
 //! Which names each place of the file may read, with their types. Knows nothing of syntax.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::check::Draft;
+use super::check::{Draft, UsedFile};
 use super::expr::Template;
 use super::expr::types::{Names, Type, What};
 use super::file_node::{Output, OutputFormat};
 use super::file_values::{AxisChoice, Items, Json, Matrix};
-use super::model::{Input, InputKind};
+use super::model::{Input, InputKind, Reference};
+use super::problem::Span;
 use super::suggest::NodeIndex;
-use super::yaml::Entry;
+use super::yaml::{Entry, Yaml};
 
 /// Everything that can be named.
 pub struct World<'w> {
     inputs: Type,
     env: Type,
     run: Type,
+    /// The names of the file itself.
     pub nodes: &'w NodeIndex,
+    /// The names of each prefix.
+    indexes: &'w [NodeIndex],
     drafts: &'w [Draft<'w, 'w>],
     /// What `needs.<node>` is, by position: made when the first expression asks, shared by all dependents.
     needs: Vec<OnceCell<Type>>,
@@ -30,7 +35,7 @@ impl<'w> World<'w> {
     pub fn new(
         inputs: &IndexMap<String, Input>,
         broken: &[String],
-        nodes: &'w NodeIndex,
+        indexes: &'w [NodeIndex],
         drafts: &'w [Draft<'w, 'w>],
     ) -> Self {
         let run = ["id", "workflow", "base", "branch"].map(|name| (name.to_owned(), Type::Text));
@@ -42,18 +47,19 @@ impl<'w> World<'w> {
             ),
             env: Type::record(What::Env, []),
             run: Type::record(What::Run, run),
-            nodes,
+            nodes: &indexes[0],
+            indexes,
             drafts,
             needs: drafts.iter().map(|_| OnceCell::new()).collect(),
         }
     }
 
-    pub fn set_env(&mut self, env: &[Entry<'_>]) {
-        self.env = Type::record(What::Env, env.iter().map(|entry| (entry.key.to_string(), Type::Text)));
+    pub fn set_env<'e>(&mut self, env: impl Iterator<Item = &'e Entry<'e>>) {
+        self.env = Type::record(What::Env, env.map(|entry| (entry.key.to_string(), Type::Text)));
     }
 
     fn names(&self, place: &'static str, roots: Vec<(&'static str, Type)>) -> Names<'w> {
-        Names { place, roots, nodes: self.nodes }
+        Names { place, roots, nodes: self.nodes, renamed: HashMap::new() }
     }
 
     /// Values of the top-level `env`, which everything else may read.
@@ -77,17 +83,28 @@ impl<'w> World<'w> {
         self.names(place, vec![("inputs", self.inputs.clone()), ("run", self.run.clone())])
     }
 
-    /// What a node may read: also its matrix, and its needs.
-    pub fn node(&self, draft: &Draft<'_, '_>, needs: &[usize]) -> Names<'w> {
+    /// What a node may read: also its matrix, and its needs, by the names that its own file has for them.
+    pub fn node(&self, draft: &Draft<'_, '_>, needs: &[(usize, Reference)]) -> Names<'w> {
         let mut names = self.run_level("a node");
+        names.nodes = &self.indexes[draft.unit.index];
         if let Some(matrix) = &draft.file.matrix {
             names.roots.push(("matrix", Type::record(What::Matrix, self.matrix_types(matrix))));
         }
-        let needs = needs.iter().map(|at| {
-            let need = &self.drafts[*at];
-            (need.name.clone(), self.needs[*at].get_or_init(|| need_type(need)).clone())
-        });
-        names.roots.push(("needs", Type::record(What::Needs, needs)));
+        if draft.unit.prefix.is_empty() {
+            let needs = needs.iter().map(|(at, reference)| (reference.node.clone(), self.need(*at)));
+            names.roots.push(("needs", Type::record(What::Needs, needs)));
+            return names;
+        }
+        let items = draft.yaml.get("needs").map_or(&[][..], Yaml::items);
+        let written: HashMap<Span, &str> =
+            items.iter().filter_map(|item| Some((item.span, item.text()?))).collect();
+        let named = |reference: &Reference| {
+            written.get(&reference.span).copied().unwrap_or(&reference.node).to_owned()
+        };
+        let types = needs.iter().map(|(at, reference)| (named(reference), self.need(*at)));
+        names.roots.push(("needs", Type::record(What::Needs, types)));
+        names.renamed = needs.iter().map(|(_, need)| (named(need), need.node.clone())).collect();
+        names.renamed.retain(|written, full| written != full);
         names
     }
 
@@ -99,13 +116,23 @@ impl<'w> World<'w> {
         }
         if draft.file.r#loop.is_some() {
             // Before the first round there was none.
-            let outputs = draft.file.outputs.iter().flatten();
-            let outputs = outputs.map(|(name, output)| (name.clone(), output_type(output).join(Type::Null)));
-            let last = Type::Need(Arc::new(Type::record(What::Outputs(draft.name.clone()), outputs)));
+            let last = Type::Need(Arc::new(outputs_type(draft, |kind| kind.join(Type::Null))));
             let fields = [("index".to_owned(), Type::Integer), ("last".to_owned(), last)];
             names.roots.push(("loop", Type::record(What::Loop, fields)));
         }
         names
+    }
+
+    /// What the outputs of the workflow may read: every node.
+    pub fn outputs(&self) -> Names<'w> {
+        let mut names = self.run_level("`outputs`");
+        let all = self.drafts.iter().enumerate().map(|(at, draft)| (draft.name.clone(), self.need(at)));
+        names.roots.push(("needs", Type::record(What::Needs, all)));
+        names
+    }
+
+    fn need(&self, at: usize) -> Type {
+        self.needs[at].get_or_init(|| need_type(&self.drafts[at])).clone()
     }
 
     /// The names of a matrix, those that only `include` has as well. One that some instance may lack can be `null`.
@@ -149,7 +176,7 @@ fn item_type(list: &AxisChoice, names: &Names<'_>) -> Type {
     }
 }
 
-fn input_type(input: &Input) -> Type {
+pub(super) fn input_type(input: &Input) -> Type {
     match input.kind {
         InputKind::String => Type::Text,
         InputKind::Integer => Type::Integer,
@@ -184,10 +211,25 @@ fn value_type(value: &Value) -> Type {
 /// with both are lists of lists; its status is one word for all of them.
 fn need_type(need: &Draft<'_, '_>) -> Type {
     let lists = usize::from(need.file.matrix.is_some()) + usize::from(need.file.for_each.is_some());
-    let outputs = need.file.outputs.iter().flatten().map(|(name, output)| {
-        (name.clone(), (0..lists).fold(output_type(output), |kind, _| Type::list(kind)))
-    });
-    Type::Need(Arc::new(Type::record(What::Outputs(need.name.clone()), outputs)))
+    let in_place = |kind: Type| (0..lists).fold(kind, |kind, _| Type::list(kind));
+    Type::Need(Arc::new(outputs_type(need, in_place)))
+}
+
+/// The outputs of a node, each as `seen` from where they are read.
+fn outputs_type(node: &Draft<'_, '_>, seen: impl Fn(Type) -> Type) -> Type {
+    match &node.used {
+        UsedFile::None => {
+            let own = node.file.outputs.iter().flatten();
+            let own = own.map(|(name, output)| (name.clone(), seen(output_type(output))));
+            Type::record(What::Outputs(node.name.clone()), own)
+        }
+        UsedFile::Broken => Type::Any,
+        UsedFile::Checked(used) => {
+            let file = used.workflow.source.path.display().to_string();
+            let outputs = used.outputs.iter().map(|(name, kind)| (name.clone(), seen(kind.clone())));
+            Type::record(What::UsedOutputs { node: node.name.clone(), file }, outputs)
+        }
+    }
 }
 
 fn output_type(output: &Output) -> Type {

@@ -9,6 +9,7 @@ mod functions;
 mod infer;
 mod lex;
 mod program;
+mod rename;
 mod run;
 pub(super) mod types;
 
@@ -191,16 +192,19 @@ impl Template {
         }
     }
 
-    /// What is wrong with its expressions in this place of the file.
-    pub(super) fn check(&self, names: &Names<'_>) -> Vec<Fault> {
+    /// The type of its value, and what is wrong with its expressions in this place of the file.
+    pub(super) fn check(&self, names: &Names<'_>) -> (Type, Vec<Fault>) {
         let parts = self.parts.as_deref().map_or(&[][..], |parts| &parts.list);
-        let expressions = parts.iter().filter_map(|part| match part {
-            Part::Expression(start, expression) => Some((start, expression)),
-            Part::Text(_) => None,
-        });
-        let checked =
-            expressions.map(|(start, expression)| (start, infer::infer(expression, names, Use::Value).1));
-        checked.flat_map(|(start, faults)| faults.into_iter().map(move |fault| fault.shift(*start))).collect()
+        let (mut kind, mut faults) = (Type::Text, Vec::new());
+        for part in parts {
+            let Part::Expression(start, expression) = part else { continue };
+            let (found, wrong) = infer::infer(expression, names, Use::Value);
+            faults.extend(wrong.into_iter().map(|fault| fault.shift(*start)));
+            if parts.len() == 1 {
+                kind = found;
+            }
+        }
+        (kind, faults)
     }
 
     /// As [`check`](Self::check), for a place that takes a list: the text is one expression that yields it. `taker` is

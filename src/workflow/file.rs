@@ -6,11 +6,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use super::file_node::{Node, Retry, Workspace};
+use super::file_reuse::{Include, WorkflowOutput};
 use super::file_values::{CacheChoice, Jobs, Json, Period, Text};
 
 /// A workflow: a graph of nodes that run at the same time, each in a git worktree of its own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{"required": ["nodes"]}, {"required": ["include"]}]))]
 #[expect(dead_code, reason = "read field by field; the struct is the schema and the list of keys")]
 pub struct File {
     /// Version of the workflow language. Always `1`.
@@ -23,6 +25,10 @@ pub struct File {
     /// What the workflow is for, in a sentence. Shown by `spb plan`.
     #[schemars(extend("examples" = ["Build, test and document a change."]))]
     pub description: Option<Text>,
+    /// Other files whose nodes, inputs and environment become part of this workflow. Paths start from the folder of this
+    /// file. With a `prefix`, the node `check` of the file becomes `lint-check`.
+    #[schemars(extend("minItems" = 1, "examples" = [["./common.yaml"], [{"file": "./lint.yaml", "prefix": "lint"}]]))]
+    pub include: Option<Vec<Include>>,
     /// Typed parameters, given by `spb apply FILE -i name=value` and read as `${{ inputs.name }}`. An input without
     /// `default` must be given.
     #[schemars(extend("examples" = [{"task": {"type": "string", "description": "What to build."}}]))]
@@ -55,11 +61,16 @@ pub struct File {
     /// What a successful run leaves: by default a new branch with the changes of all last nodes.
     #[schemars(extend("examples" = [{"branch": "feature/${{ inputs.topic }}", "commits": "squash"}]))]
     pub result: Option<ResultSpec>,
-    /// The nodes of the graph by name. A name holds letters, digits, `_` and `-`.
+    /// Values that a node which `uses` this workflow has as its outputs: mostly expressions over the outputs of nodes.
+    /// Every node of the file can be read here.
+    #[schemars(extend("examples" = [{"version": "${{ needs.build.outputs.version }}"}]))]
+    pub outputs: Option<IndexMap<String, WorkflowOutput>>,
+    /// The nodes of the graph by name. A name holds letters, digits, `_` and `-`. Only a file that includes others may
+    /// have none.
     #[schemars(extend("minProperties" = 1, "examples" = [
         {"build": {"run": "cargo build"}, "test": {"needs": ["build"], "run": "cargo test"}}
     ]))]
-    pub nodes: IndexMap<String, Node>,
+    pub nodes: Option<IndexMap<String, Node>>,
 }
 
 /// A typed parameter of the workflow.

@@ -5,9 +5,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file_values::{CacheChoice, Items, Matrix, Period, RetryReason, Run, Text};
+use super::file_values::{CacheChoice, Items, Json, Matrix, Period, RetryReason, Run, Text};
 
-/// One step of the work. It says what it does with `run`, and what it waits for with `needs`.
+/// One step of the work. It says what it does with `run` or `uses`, and what it waits for with `needs`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
@@ -16,6 +16,13 @@ pub struct Node {
     /// hold `${{ }}`.
     #[schemars(extend("examples" = ["cargo test", ["cargo", "test", "--workspace"]]))]
     pub run: Option<Run>,
+    /// Path of another workflow file, from the folder of this one. Its nodes run in the place of this node, in the same
+    /// run; its inputs come by `with`, and what it lists under `outputs` are the outputs of this node.
+    #[schemars(extend("examples" = ["./lint.yaml", "../shared/release.yaml"]))]
+    pub uses: Option<Text>,
+    /// Values for the inputs of the workflow in `uses`, by name. They may hold `${{ }}`.
+    #[schemars(extend("examples" = [{"depth": 3, "target": "${{ inputs.target }}"}]))]
+    pub with: Option<IndexMap<String, Json>>,
     /// What the node is for, in a sentence.
     #[schemars(extend("examples" = ["Unit tests of the library."]))]
     pub description: Option<Text>,

@@ -127,7 +127,7 @@ pub fn period(text: &str) -> Result<Duration, String> {
 }
 
 /// The spelling of a scalar, whatever its type. See `Yaml::to_serde` for the tag that carries it.
-struct Spelling(&'static str);
+pub(super) struct Spelling(pub &'static str);
 
 impl<'de> Visitor<'de> for Spelling {
     type Value = String;

@@ -238,7 +238,7 @@ pub(super) fn word(kind: InputKind) -> &'static str {
     }
 }
 
-fn a(kind: InputKind) -> &'static str {
+pub(super) fn a(kind: InputKind) -> &'static str {
     match kind {
         InputKind::String => "a text",
         InputKind::Integer => "a whole number",

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor, value::Error};
 use serde::forward_to_deserialize_any;
 
-use super::{file, file_node};
+use super::{file, file_node, file_reuse};
 
 /// The keys of one kind of map.
 pub struct Shape {
@@ -58,7 +58,7 @@ fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
 pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "a workflow",
     fields: fields::<file::File>(),
-    later: &["agents", "include"],
+    later: &["agents"],
     foreign: &[
         ("jobs", "the steps of the graph are called `nodes`; how many run at once is `limits: { jobs: 4 }`"),
         ("steps", "the steps of the graph are called `nodes`, and each has a name"),
@@ -72,6 +72,7 @@ pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
     ],
     nested: vec![
         ("inputs", Nest::Each(&INPUT)),
+        ("outputs", Nest::Each(&WORKFLOW_OUTPUT)),
         ("limits", Nest::One(&LIMITS)),
         ("worktrees", Nest::One(&WORKTREES)),
         ("defaults", Nest::One(&DEFAULTS)),
@@ -82,7 +83,7 @@ pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
 pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "a node",
     fields: fields::<file_node::Node>(),
-    later: &["agent", "uses", "with", "approve", "resources", "pools", "executor", "memory"],
+    later: &["agent", "approve", "resources", "pools", "executor", "memory"],
     foreign: &[
         ("if", "a condition is called `when`"),
         ("steps", "a node does one thing: write one script in `run: |`, or several nodes"),
@@ -131,6 +132,34 @@ static INPUT: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("choices", "the accepted values are called `enum`"),
         ("min", "write `minimum`"),
         ("max", "write `maximum`"),
+    ],
+    nested: vec![],
+});
+
+/// An item of `include` that is no path.
+pub static INCLUDE: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "an included file",
+    fields: fields::<file_reuse::IncludedFile>(),
+    later: &[],
+    foreign: &[
+        ("path", "write `file`"),
+        ("uses", "write `file`"),
+        ("as", "write `prefix`"),
+        (
+            "with",
+            "an included file shares the inputs of this one; values of its own are for a node with `uses`",
+        ),
+    ],
+    nested: vec![],
+});
+
+pub static WORKFLOW_OUTPUT: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "an output of the workflow",
+    fields: fields::<file_reuse::DescribedOutput>(),
+    later: &[],
+    foreign: &[
+        ("from", "write `value: ${{ needs.<node>.outputs.<name> }}`"),
+        ("file", "write `value`: an output of the workflow is made of outputs of its nodes"),
     ],
     nested: vec![],
 });
@@ -230,9 +259,21 @@ mod tests {
     fn the_fields_are_those_of_the_wire_types() {
         assert_eq!(INPUT.fields[..3], ["type", "description", "default"]);
         assert!(FILE.fields.contains(&"nodes") && NODE.fields.contains(&"run"));
-        for shape in
-            [&FILE, &NODE, &INPUT, &LIMITS, &WORKTREES, &DEFAULTS, &RESULT, &RETRY, &LOOP, &CACHE, &OUTPUT]
-        {
+        for shape in [
+            &FILE,
+            &NODE,
+            &INPUT,
+            &INCLUDE,
+            &WORKFLOW_OUTPUT,
+            &LIMITS,
+            &WORKTREES,
+            &DEFAULTS,
+            &RESULT,
+            &RETRY,
+            &LOOP,
+            &CACHE,
+            &OUTPUT,
+        ] {
             assert!(!shape.fields.is_empty(), "{} has no fields", shape.what);
             for (nested, _) in &shape.nested {
                 assert!(shape.fields.contains(nested), "{} has no field {nested}", shape.what);

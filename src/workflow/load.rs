@@ -1,17 +1,15 @@
-//! A workflow file from the disk to its checked model. Knows about bytes: sizes, encodings, what is no file at all.
+//! A workflow file to its checked model, with the files that it includes and uses. Knows about encodings, and in which
+//! order problems are told.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::check;
+use super::files::{self, Fetch, Files, ReadError};
 use super::model::{Source, Workflow};
 use super::parse;
 use super::problem::{Problem, Problems, Severity, Span};
-
-/// Largest workflow file, in bytes.
-pub const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// Problems shown of one file; a file with more has one cause.
 const MAX_PROBLEMS: usize = 500;
@@ -25,18 +23,7 @@ pub struct Loaded {
     pub problems: Problems,
 }
 
-/// Why there is nothing to look at.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("cannot read the workflow `{}`: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("cannot read the workflow `{}`: it is {what}, not a file", path.display())]
-    NotAFile { path: PathBuf, what: &'static str },
-    #[error("cannot read the workflow `{}`: it is larger than {} MiB", path.display(), MAX_FILE >> 20)]
-    TooLarge { path: PathBuf },
-}
-
-/// Reads and checks a file.
+/// Reads and checks a file, and those that it includes and uses.
 ///
 /// # Errors
 /// When there is no regular file of a sane size to read. Whatever is in it is a problem, not an error.
@@ -48,62 +35,58 @@ pub fn read(path: &Path) -> Result<Loaded, ReadError> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_with(path: &Path, more: impl FnOnce(&Workflow) -> Vec<Problem>) -> Result<Loaded, ReadError> {
-    let fail = |source| ReadError::Io { path: path.to_owned(), source };
-    // Looked at before it is opened: opening a FIFO waits for a writer.
-    regular(path, &std::fs::metadata(path).map_err(fail)?)?;
-    let file = File::open(path).map_err(fail)?;
-    regular(path, &file.metadata().map_err(fail)?)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(ReadError::TooLarge { path: path.to_owned() });
-    }
-    Ok(load_with(path, bytes, more))
+pub fn read_with(path: &Path, more: impl Fn(&Workflow) -> Vec<Problem>) -> Result<Loaded, ReadError> {
+    Ok(load_with(path, files::bytes_of(path)?, more))
 }
 
-fn regular(path: &Path, metadata: &Metadata) -> Result<(), ReadError> {
-    let kind = metadata.file_type();
-    if kind.is_file() {
-        return match metadata.len() > MAX_FILE {
-            true => Err(ReadError::TooLarge { path: path.to_owned() }),
-            false => Ok(()),
-        };
-    }
-    let what = if kind.is_dir() { "a directory" } else { "a pipe, socket or device" };
-    Err(ReadError::NotAFile { path: path.to_owned(), what })
-}
-
-/// Checks the bytes of a file. Total: every input gives a workflow or at least one error, and never a panic.
+/// Checks the bytes of a file; those that it includes and uses come from the disk. Total: every input gives a workflow
+/// or at least one error, and never a panic.
 pub fn load(path: &Path, bytes: Vec<u8>) -> Loaded {
     load_with(path, bytes, |_| Vec::new())
 }
 
-/// The same with checks of a layer above. They see the workflow even when it has other problems.
-pub fn load_with(path: &Path, bytes: Vec<u8>, more: impl FnOnce(&Workflow) -> Vec<Problem>) -> Loaded {
+/// The same with checks of a layer above. They see the workflow even when it has other problems, and each workflow that
+/// it uses.
+pub fn load_with(path: &Path, bytes: Vec<u8>, more: impl Fn(&Workflow) -> Vec<Problem>) -> Loaded {
+    load_from(path, bytes, &files::disk(path), more)
+}
+
+/// The same with further files from somewhere else: unsaved ones of an editor, or what a run kept. They are asked for
+/// by the path of the first file's folder and what the files name.
+pub fn load_from(
+    path: &Path,
+    bytes: Vec<u8>,
+    fetch: &Fetch<'_>,
+    more: impl Fn(&Workflow) -> Vec<Problem>,
+) -> Loaded {
     let (text, problem) = decode(bytes);
     let source = Arc::new(Source::new(path, text));
     if let Some(problem) = problem {
-        return Loaded { workflow: None, problems: Problems { source, list: vec![problem] } };
+        return Loaded {
+            workflow: None,
+            problems: Problems { source, others: Vec::new(), list: vec![problem] },
+        };
     }
     let (tree, mut list) = parse::parse(&source.text);
     let mut workflow = None;
+    let files = Files::new(fetch, &more, source.clone());
     if let Some(tree) = &tree {
-        let (checked, found) = check::check(&source, tree);
-        list.extend(found);
-        list.extend(checked.as_ref().map(more).unwrap_or_default());
-        workflow = checked;
+        let checked = check::check(&files, &source, tree);
+        list.extend(checked.problems);
+        list.extend(checked.workflow.as_ref().map(&more).unwrap_or_default());
+        workflow = checked.workflow;
     } else if list.is_empty() {
         list.push(empty());
     }
+    let (others, found) = files.others();
+    list.extend(found);
     let list = sorted(list);
     let workflow = workflow.filter(|_| list.iter().all(|problem| problem.severity != Severity::Error));
-    drop(tree);
-    Loaded { workflow, problems: Problems { source, list } }
+    Loaded { workflow, problems: Problems { source: source.clone(), others, list } }
 }
 
 /// The text, or what is left of it with the reason why it is none.
-fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
+pub(super) fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
     if matches!(bytes.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, ..] | [_, 0, _, 0, ..]) {
         let problem = Problem::error(
             "spb::file::utf16",
@@ -152,7 +135,7 @@ fn widened(mut problem: Problem) -> Problem {
     problem
 }
 
-fn empty() -> Problem {
+pub(super) fn empty() -> Problem {
     Problem::error("spb::file::empty", Span::default(), "the file is empty")
         .help("the smallest workflow: `version: 1` and `nodes: { hello: { run: echo hello } }`")
 }
@@ -162,8 +145,10 @@ fn sorted(mut list: Vec<Problem>) -> Vec<Problem> {
     let place =
         |problem: &Problem| problem.labels.first().map_or((0, 0), |label| (label.0.start, label.0.end));
     list.sort_by_key(place);
-    // A value behind an alias is checked wherever it is used: the same problem, at the same place.
-    list.dedup_by(|a, b| a.code == b.code && a.message == b.message && place(a) == place(b));
+    // A value behind an alias is checked wherever it is used, a file wherever it is included: the same problem, at the
+    // same place.
+    let mut seen = HashSet::new();
+    list.retain(|problem| seen.insert((problem.code, problem.message.clone(), place(problem))));
     let more = list.len().saturating_sub(MAX_PROBLEMS);
     if more > 0 {
         // Errors first: a cut list must not pass for a list of warnings.

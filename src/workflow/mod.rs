@@ -1,11 +1,14 @@
 //! From YAML text to a checked [`model::Workflow`], or to every problem of the file at once.
 //!
 //! `parse` builds a positioned tree from one pass over the events of the YAML parser. `read` turns pieces of it into
-//! the wire types (`file*`) with `serde_yaml`, `check*` gives them their meaning, `expr` owns the expressions.
+//! the wire types (`file*`) with `serde_yaml`, `check*` gives them their meaning, `expr` owns the expressions, `files`
+//! finds the further files that one names.
 
 mod check;
+mod check_env;
 mod check_expr;
 mod check_graph;
+mod check_include;
 mod check_inputs;
 mod check_matrix;
 mod check_names;
@@ -14,11 +17,14 @@ mod check_outputs;
 mod check_repeat;
 mod check_result;
 mod check_scope;
+mod check_uses;
 mod check_worktrees;
 pub mod expr;
 mod file;
 mod file_node;
+mod file_reuse;
 mod file_values;
+mod files;
 pub mod input;
 mod keys;
 mod load;
@@ -33,4 +39,5 @@ pub mod show;
 pub mod suggest;
 mod yaml;
 
-pub use load::{Loaded, ReadError, load, load_with, read, read_with};
+pub use files::{Fetch, ReadError};
+pub use load::{Loaded, load, load_from, load_with, read, read_with};

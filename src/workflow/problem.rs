@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::model::Source;
 
-/// Byte offsets into the source text, `start..end`.
+/// Byte offsets, `start..end`, into the texts of all files that were read together, one after the other; those of the
+/// first file are its own. See [`Source::start`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     pub start: usize,
@@ -15,6 +16,12 @@ pub struct Span {
 impl Span {
     pub fn new(range: Range<usize>) -> Self {
         Self { start: range.start, end: range.end }
+    }
+
+    /// The same, further on.
+    #[must_use]
+    pub fn moved(self, by: usize) -> Self {
+        Self { start: self.start + by, end: self.end + by }
     }
 }
 
@@ -71,11 +78,35 @@ impl Problem {
         self.help = Some(text.into());
         self
     }
+
+    /// The same with all its places further on.
+    #[must_use]
+    pub(super) fn moved(mut self, by: usize) -> Self {
+        for (span, _) in &mut self.labels {
+            *span = span.moved(by);
+        }
+        self
+    }
+
+    /// The primary place.
+    pub fn span(&self) -> Span {
+        self.labels.first().map(|label| label.0).unwrap_or_default()
+    }
 }
 
-/// Problems together with the text they point into.
+/// Problems together with the texts they point into.
 #[derive(Clone, Debug)]
 pub struct Problems {
+    /// The file that was asked for.
     pub source: Arc<Source>,
+    /// Files that it includes and uses, as far as they were read.
+    pub others: Vec<Arc<Source>>,
     pub list: Vec<Problem>,
+}
+
+impl Problems {
+    /// The file that a span points into.
+    pub fn source_of(&self, span: Span) -> &Arc<Source> {
+        self.others.iter().find(|source| source.holds(span)).unwrap_or(&self.source)
+    }
 }

@@ -2,6 +2,8 @@
 //! Whatever a file holds, no control character of it reaches the terminal.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
@@ -9,6 +11,7 @@ use miette::{
 };
 use serde_json::{Value, json};
 
+use super::model::Source;
 use super::problem::{Problem, Problems, Severity, Span};
 
 /// Longest line that is shown whole, in bytes. Of a longer one, only the part around the label.
@@ -22,8 +25,8 @@ pub fn render(problems: &Problems, colour: bool, width: usize) -> String {
     if problems.list.is_empty() {
         return String::new();
     }
-    let text = harmless(&problems.source.text);
-    let source = Lines::new(visible(&problems.source.path.display().to_string()), &text);
+    let texts: Vec<String> = sources(problems).map(|source| harmless(&source.text)).collect();
+    let files = Files::new(problems, &texts);
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(width.max(40))
@@ -31,7 +34,7 @@ pub fn render(problems: &Problems, colour: bool, width: usize) -> String {
         .with_context_lines(1);
     let mut out = String::new();
     for problem in &problems.list {
-        let shown = Shown { problem, source: &source };
+        let shown = Shown { problem, files: &files };
         if handler.render_report(&mut out, &shown).is_err() {
             // A snippet that cannot be drawn leaves its message.
             out.push_str(&format!("{}: {shown}\n", problem.code));
@@ -45,14 +48,14 @@ pub fn render(problems: &Problems, colour: bool, width: usize) -> String {
 
 /// All problems with their places: lines and columns from 1, columns in characters.
 pub fn to_json(problems: &Problems) -> Value {
-    let lines = Lines::new(String::new(), &problems.source.text);
-    let file = problems.source.path.to_string_lossy();
+    let texts: Vec<&String> = sources(problems).map(|source| &source.text).collect();
+    let files = Files::new(problems, &texts);
     let one = |problem: &Problem| {
-        let span = problem.labels.first().map(|label| label.0).unwrap_or_default();
+        let (lines, span) = files.of(problem.span());
         let (line, column) = lines.place(span.start);
         let (end_line, end_column) = lines.place(span.end);
         json!({
-            "file": file,
+            "file": lines.path,
             "line": line,
             "column": column,
             "end_line": end_line,
@@ -123,13 +126,13 @@ fn steers(c: char) -> bool {
 /// A problem as miette wants it.
 struct Shown<'p> {
     problem: &'p Problem,
-    source: &'p Lines<'p>,
+    files: &'p Files<'p>,
 }
 
 impl Shown<'_> {
     /// Problems of the file as a whole point nowhere.
     fn placed(&self) -> bool {
-        !self.source.text.is_empty()
+        !self.files.of(self.problem.span()).0.text.is_empty()
             && self
                 .problem
                 .labels
@@ -147,7 +150,7 @@ impl fmt::Debug for Shown<'_> {
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.placed() {
-            write!(f, "{}: ", self.source.name)?;
+            write!(f, "{}: ", self.files.of(self.problem.span()).0.name)?;
         }
         f.write_str(&visible(&self.problem.message))
     }
@@ -172,7 +175,7 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.placed().then_some(self.source as &dyn SourceCode)
+        self.placed().then_some(self.files as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -180,7 +183,8 @@ impl Diagnostic for Shown<'_> {
             return None;
         }
         Some(Box::new(self.problem.labels.iter().enumerate().map(|(index, (span, text))| {
-            let span = self.source.clip(*span);
+            let (lines, span) = self.files.of(*span);
+            let span = lines.clip(span).moved(lines.start);
             let text = (!text.is_empty()).then(|| visible(text));
             let place = SourceSpan::new(span.start.into(), span.end - span.start);
             match index {
@@ -191,17 +195,64 @@ impl Diagnostic for Shown<'_> {
     }
 }
 
+/// The file that was asked for, and then all others.
+fn sources(problems: &Problems) -> impl Iterator<Item = &Arc<Source>> {
+    std::iter::once(&problems.source).chain(&problems.others)
+}
+
+/// All files that labels may point into, one after the other.
+struct Files<'t>(Vec<Lines<'t>>);
+
+impl<'t> Files<'t> {
+    fn new(problems: &Problems, texts: &'t [impl AsRef<str>]) -> Self {
+        let lines = sources(problems)
+            .zip(texts)
+            .map(|(source, text)| Lines::new(&source.path, source.start, text.as_ref()));
+        Self(lines.collect())
+    }
+
+    /// The file of a span, and the span in its own text.
+    fn of(&self, span: Span) -> (&Lines<'t>, Span) {
+        let at = self.0.partition_point(|lines| lines.start <= span.start).saturating_sub(1);
+        let lines = &self.0[at];
+        (lines, Span { start: span.start - lines.start, end: span.end.saturating_sub(lines.start) })
+    }
+}
+
+impl SourceCode for Files<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (lines, span) = self.of(Span { start: span.offset(), end: span.offset() + span.len() });
+        lines.read(span, before, after)
+    }
+}
+
 /// A text with its line starts, so that a snippet of a large file is found without scanning it.
 struct Lines<'t> {
+    path: String,
+    /// The path without control characters.
     name: String,
+    /// Where its bytes begin among all files.
+    start: usize,
     text: &'t str,
     starts: Vec<usize>,
 }
 
 impl<'t> Lines<'t> {
-    fn new(name: String, text: &'t str) -> Self {
+    fn new(path: &Path, start: usize, text: &'t str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { name, text, starts: std::iter::once(0).chain(breaks).collect() }
+        let starts = std::iter::once(0).chain(breaks).collect();
+        Self {
+            path: path.to_string_lossy().into_owned(),
+            name: visible(&path.display().to_string()),
+            start,
+            text,
+            starts,
+        }
     }
 
     /// Index of the line that holds an offset.
@@ -253,22 +304,22 @@ impl<'t> Lines<'t> {
     }
 }
 
-impl SourceCode for Lines<'_> {
-    fn read_span<'a>(
+impl Lines<'_> {
+    /// What is shown of a span of this text. The snippet of one file never holds a part of another.
+    fn read<'a>(
         &'a self,
-        span: &SourceSpan,
+        span: Span,
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let (start, end) = (span.offset(), span.offset() + span.len());
-        if end > self.text.len() {
+        if span.end > self.text.len() {
             return Err(MietteError::OutOfBounds);
         }
-        let (from, to) = self.window(start, end, before, after);
+        let (from, to) = self.window(span.start, span.end, before, after);
         let (line, column) = self.place(from);
         let data = &self.text.as_bytes()[from..to];
         let lines = data.iter().filter(|byte| **byte == b'\n').count();
-        let place = SourceSpan::new(from.into(), to - from);
+        let place = SourceSpan::new((from + self.start).into(), to - from);
         let contents =
             MietteSpanContents::new_named(self.name.clone(), data, place, line - 1, column - 1, lines);
         Ok(Box::new(contents))
@@ -282,13 +333,14 @@ pub fn as_yaml(value: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::workflow::model::Source;
 
     fn problems(text: &str, list: Vec<Problem>) -> Problems {
-        Problems { source: Arc::new(Source::new("a.yaml".as_ref(), text.to_owned())), list }
+        Problems {
+            others: Vec::new(),
+            source: Arc::new(Source::new("a.yaml".as_ref(), text.to_owned())),
+            list,
+        }
     }
 
     fn at(text: &str, words: &str) -> Span {

@@ -18,8 +18,12 @@ pub struct NodeIndex {
 
 impl NodeIndex {
     pub fn new(names: impl Iterator<Item = String>) -> Self {
-        let places = names.enumerate().map(|(place, name)| (name, place)).collect();
-        Self { places, searches_left: Cell::new(MAX_SEARCHES) }
+        Self::of(names.enumerate().map(|(place, name)| (name, place)))
+    }
+
+    /// Names with their places; of one name, the last counts.
+    pub fn of(places: impl Iterator<Item = (String, usize)>) -> Self {
+        Self { places: places.collect(), searches_left: Cell::new(MAX_SEARCHES) }
     }
 
     pub fn place(&self, name: &str) -> Option<usize> {

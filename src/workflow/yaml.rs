@@ -147,6 +147,27 @@ impl<'a> Yaml<'a> {
         }
     }
 
+    /// The same tree of its own, with its places further on.
+    pub fn moved(self, by: usize) -> Yaml<'static> {
+        let kind = match self.kind {
+            Kind::Scalar(Scalar { text, plain }) => {
+                Kind::Scalar(Scalar { text: Cow::Owned(text.into_owned()), plain })
+            }
+            Kind::List(items) => Kind::List(items.into_iter().map(|item| item.moved(by)).collect()),
+            Kind::Map(entries) => Kind::Map(
+                entries
+                    .into_iter()
+                    .map(|entry| Entry {
+                        key: Cow::Owned(entry.key.into_owned()),
+                        key_span: entry.key_span.moved(by),
+                        value: entry.value.moved(by),
+                    })
+                    .collect(),
+            ),
+        };
+        Yaml { span: self.span.moved(by), kind }
+    }
+
     /// How many values it holds, itself included, and how deep they nest.
     pub fn measure(&self) -> (usize, usize) {
         let children: Vec<(usize, usize)> = match &self.kind {

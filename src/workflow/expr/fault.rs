@@ -20,7 +20,7 @@ pub fn unknown_root(name: &str, range: Range<usize>, names: &Names<'_>) -> Fault
         )
         .label("not in this version");
     }
-    if name == "matrix" && names.root("needs").is_some() {
+    if name == "matrix" && place == "a node" {
         return Fault::new("spb::expr::unknown_axis", range, "this node has no `matrix`")
             .label("no matrix here")
             .help("add one: `matrix: { os: [linux, macos] }`");
@@ -73,6 +73,11 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
         What::Outputs(node) => {
             Fault::new("spb::expr::unknown_output", range, format!("`{node}` has no output `{name}`"))
         }
+        What::UsedOutputs { node, file } => Fault::new(
+            "spb::expr::unknown_output",
+            range,
+            format!("`{node}` has no output `{name}`: the workflow `{file}` hands on none of this name"),
+        ),
         What::Run => Fault::new("spb::expr::unknown_field", range, format!("`run` has no `{name}`")),
         What::Loop => Fault::new("spb::expr::unknown_field", range, format!("`loop` has no `{name}`")),
     }
@@ -97,6 +102,10 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
         What::Env => format!("only the top-level `env` can be read; it has {}", suggest::list(fields())),
         What::Outputs(node) => format!(
             "declare it in `{node}`: `outputs: {{ {name}: {{}} }}`; declared: {}",
+            suggest::list(fields())
+        ),
+        What::UsedOutputs { file, .. } => format!(
+            "name it in `{file}`: `outputs: {{ {name}: \"${{{{ needs.<node>.outputs.{name} }}}}\" }}`; named: {}",
             suggest::list(fields())
         ),
         What::Matrix | What::Run | What::Loop | What::Needs => format!("known: {}", suggest::list(fields())),
@@ -147,6 +156,7 @@ fn unknown_need(record: &Record, name: &str, range: Range<usize>, names: &Names<
     let near = suggest::nearest(name, needs.iter().copied()).or_else(|| names.nodes.nearest(name));
     match near {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None if names.place == "`outputs`" => fault.help("nodes are the keys under `nodes`"),
         None => fault.help(format!("this node needs {}", suggest::list(needs.into_iter()))),
     }
 }

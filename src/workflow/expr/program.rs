@@ -176,7 +176,7 @@ fn unnamed_children(node: &IdedExpr) -> Vec<&IdedExpr> {
     }
 }
 
-fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
+pub(super) fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
     match entry {
         EntryExpr::StructField(field) => vec![&field.value],
         EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],

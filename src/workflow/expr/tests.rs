@@ -1,5 +1,7 @@
 //! What expressions are worth, and what is said of wrong ones.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::types::What;
@@ -223,6 +225,7 @@ fn names(nodes: &NodeIndex) -> Names<'_> {
             ("needs", Type::record(What::Needs, [named("build", build)])),
         ],
         nodes,
+        renamed: HashMap::new(),
     }
 }
 
@@ -271,7 +274,7 @@ fn faults_are_found_before_anything_runs() {
     for (text, place, message) in cases {
         let whole = format!("a ${{{{ {text} }}}} b");
         let template = Template::compile(&whole).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
-        let faults = template.check(&names);
+        let faults = template.check(&names).1;
         let found: Vec<(&str, &str)> =
             faults.iter().map(|fault| (&whole[fault.range.clone()], fault.message.as_str())).collect();
         assert_eq!(found, [(place, message)], "{text}");
@@ -303,7 +306,7 @@ fn good_expressions_have_no_faults() {
     ] {
         let template = Template::compile(&format!("${{{{ {text} }}}}"))
             .unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
-        assert_eq!(template.check(&names), [], "{text}");
+        assert_eq!(template.check(&names).1, [], "{text}");
     }
 }
 
@@ -315,6 +318,7 @@ fn conditions_are_booleans() {
         Condition::compile(text)
             .expect(text)
             .check(&names)
+            .1
             .iter()
             .map(|fault| fault.message.clone())
             .collect::<Vec<_>>()
@@ -357,7 +361,7 @@ proptest::proptest! {
         let whole = format!("{text} ${{{{ {text} }}}}");
         match Template::compile(&whole) {
             Ok(template) => {
-                for fault in template.check(&names(&nodes)) {
+                for fault in template.check(&names(&nodes)).1 {
                     proptest::prop_assert!(whole.get(fault.range.clone()).is_some(), "{:?} in {}", fault, whole);
                 }
                 drop(template.render(&scope()));

@@ -1,5 +1,6 @@
 //! Types of expressions, and the names that a place of the file may read. Knows nothing of syntax.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,6 +49,11 @@ pub enum What {
     Needs,
     /// The outputs of this node.
     Outputs(String),
+    /// The outputs of the workflow in the place of this node.
+    UsedOutputs {
+        node: String,
+        file: String,
+    },
     Run,
     Loop,
 }
@@ -60,6 +66,8 @@ pub struct Names<'n> {
     pub roots: Vec<(&'static str, Type)>,
     /// Every node of the workflow, so that one missing in `needs` is told from one that does not exist.
     pub nodes: &'n NodeIndex,
+    /// Needs that the file calls by another name than the workflow, each with the workflow's.
+    pub renamed: HashMap<String, String>,
 }
 
 impl Names<'_> {
