@@ -89,6 +89,9 @@ pub struct RunStarted {
     pub file: String,
     /// BLAKE3 of its text, hexadecimal; the text itself is kept in the store, so that a resume runs the same graph.
     pub source: String,
+    /// The files that it includes and uses, by the paths under which they were found, each with the BLAKE3 of its text.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub further_sources: IndexMap<String, String>,
     /// Commit that the run starts from, hexadecimal.
     pub base: String,
     /// The revision that named it, such as `HEAD`.

@@ -1,6 +1,8 @@
 //! `spb resume`: carries on with a run that stopped.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::apply::{Jobs, Show, carry_out};
@@ -12,7 +14,7 @@ use crate::name::RunId;
 use crate::plan::{Plan, cycle};
 use crate::store::Store;
 use crate::store::runs::{self, RunState, RunView};
-use crate::workflow;
+use crate::workflow::{self, ReadError};
 
 /// Carry on with a run that stopped
 ///
@@ -97,18 +99,18 @@ fn newest_unfinished(store: &Store) -> Result<RunId, Failure> {
 /// When what the store kept is gone, damaged or no longer accepted.
 pub fn request(store: &Store, view: RunView, answers: Answers) -> Result<Request, Failure> {
     let started = &view.started;
-    let copy = store.workflow_copy(&started.source);
-    let bytes = std::fs::read(&copy).map_err(|error| {
-        Failure::environment(format!("cannot read the run's workflow `{}`: {error}", copy.display()))
-            .with_help(format!("start a new run: `spb apply {}`", started.file))
-    })?;
-    if Digest::of_bytes(&bytes).to_hex() != started.source {
-        return Err(Failure::environment(format!("the run's workflow `{}` is damaged", copy.display()))
-            .with_help(format!("start a new run: `spb apply {}`", started.file)));
+    let bytes = kept(store, &started.source, &started.file)?;
+    let mut further = HashMap::new();
+    for (path, digest) in &started.further_sources {
+        further.insert(PathBuf::from(path), kept(store, digest, &started.file)?);
     }
-    tell_of_changes(&started.file, &bytes);
-    let path = std::path::Path::new(&started.file);
-    let loaded = workflow::load_with(path, bytes, cycle::problems);
+    let files = std::iter::once((Path::new(&started.file), &bytes));
+    tell_of_changes(&started.file, files.chain(further.iter().map(|(path, bytes)| (path.as_path(), bytes))));
+    // Whatever the disk holds now: the run goes on with the files as they were.
+    let fetch =
+        |path: &Path| further.get(path).cloned().ok_or_else(|| ReadError::NotKept { path: path.to_owned() });
+    let path = Path::new(&started.file);
+    let loaded = workflow::load_from(path, bytes.clone(), &fetch, cycle::problems);
     let Some(workflow) = loaded.workflow else {
         load::show_problems(&loaded.problems);
         return Err(Failure::environment(
@@ -131,14 +133,37 @@ pub fn request(store: &Store, view: RunView, answers: Answers) -> Result<Request
     })
 }
 
-/// A resumed run goes on with the graph it began with; a file that changed since is said, never silently used.
-fn tell_of_changes(file: &str, bytes: &[u8]) {
-    // What is no plain file any more (a pipe would wait for a writer) cannot be compared.
-    let is_file = std::fs::metadata(file).is_ok_and(|meta| meta.is_file());
-    if is_file && std::fs::read(file).is_ok_and(|now| now != bytes) {
-        out::note(&format!(
-            "`{file}` has changed since this run began; the run goes on with the workflow as it was. \
-             To run the new one: `spb apply {file}`"
-        ));
+/// The text of a file of the run, by its digest.
+fn kept(store: &Store, digest: &str, file: &str) -> Result<Vec<u8>, Failure> {
+    let copy = store.workflow_copy(digest);
+    let fail = |message: String| {
+        Failure::environment(message).with_help(format!("start a new run: `spb apply {file}`"))
+    };
+    let bytes = std::fs::read(&copy)
+        .map_err(|error| fail(format!("cannot read the run's workflow `{}`: {error}", copy.display())))?;
+    match Digest::of_bytes(&bytes).to_hex() == digest {
+        true => Ok(bytes),
+        false => Err(fail(format!("the run's workflow `{}` is damaged", copy.display()))),
     }
+}
+
+/// A resumed run goes on with the graph it began with; a file that changed since is said, never silently used.
+fn tell_of_changes<'f>(file: &str, files: impl Iterator<Item = (&'f Path, &'f Vec<u8>)>) {
+    // What is no plain file any more (a pipe would wait for a writer) cannot be compared.
+    let changed = |(path, bytes): &(&Path, &Vec<u8>)| {
+        std::fs::metadata(path).is_ok_and(|meta| meta.is_file())
+            && std::fs::read(path).is_ok_and(|now| now != **bytes)
+    };
+    let mut names: Vec<String> =
+        files.filter(changed).map(|(path, _)| format!("`{}`", path.display())).collect();
+    names.sort();
+    let (last, verb) = match names.len() {
+        0 => return,
+        1 => (names.remove(0), "has"),
+        _ => (names.join(", "), "have"),
+    };
+    out::note(&format!(
+        "{last} {verb} changed since this run began; the run goes on with the workflow as it was. \
+         To run the new one: `spb apply {file}`"
+    ));
 }

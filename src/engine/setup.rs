@@ -25,7 +25,7 @@ use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
 use crate::store::{Store, index, processes};
 use crate::workflow::expr::{ExprError, Scope};
-use crate::workflow::model::{Effect, Workflow};
+use crate::workflow::model::{Effect, Source, Workflow};
 
 /// What the command line knows of the machine and the user.
 #[derive(Debug)]
@@ -261,12 +261,10 @@ fn started(
     engine: &EngineId,
 ) -> Result<RunStarted, EngineError> {
     let plan = &request.plan;
-    let text = plan.workflow.source.text.as_bytes();
-    let digest = Digest::of_bytes(text).to_hex();
-    let copy = store.workflow_copy(&digest);
-    if !std::fs::read(&copy).is_ok_and(|kept| kept == text) {
-        disk::create_directory(&store.workflows_directory())?;
-        disk::replace(&copy, text, Durability::PowerLoss)?;
+    let digest = keep(store, &plan.workflow.source)?;
+    let mut further_sources = IndexMap::new();
+    for source in plan.workflow.sources.iter().filter(|source| source.start > plan.workflow.source.start) {
+        further_sources.insert(source.path.to_string_lossy().into_owned(), keep(store, source)?);
     }
     Ok(RunStarted {
         format: event::FORMAT,
@@ -274,6 +272,7 @@ fn started(
         workflow: plan.workflow.name.clone(),
         file: request.file.clone(),
         source: digest,
+        further_sources,
         base: request.base.to_string(),
         base_revision: request.base_revision.clone(),
         inputs: plan.inputs.clone(),
@@ -296,6 +295,18 @@ pub fn summary(plan: &Plan, at: usize, stage: &str) -> NodeSummary {
         external: plan.node(at).effect == Effect::External && instance.layer == Layer::Work,
         given: None,
     }
+}
+
+/// Keeps the text of a file, so that a resume runs the same graph. Gives the digest that it is found by.
+fn keep(store: &Store, source: &Source) -> Result<String, EngineError> {
+    let text = source.text.as_bytes();
+    let digest = Digest::of_bytes(text).to_hex();
+    let copy = store.workflow_copy(&digest);
+    if !std::fs::read(&copy).is_ok_and(|kept| kept == text) {
+        disk::create_directory(&store.workflows_directory())?;
+        disk::replace(&copy, text, Durability::PowerLoss)?;
+    }
+    Ok(digest)
 }
 
 fn context(

@@ -32,6 +32,7 @@ fn started(nodes: &[&str]) -> RunEvent {
         workflow: "feature".to_owned(),
         file: "workflows/feature.yaml".to_owned(),
         source: "00".repeat(32),
+        further_sources: IndexMap::new(),
         base: BASE.to_owned(),
         base_revision: "HEAD".to_owned(),
         inputs: IndexMap::new(),

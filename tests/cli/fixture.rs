@@ -214,6 +214,7 @@ pub fn started_by(base: &str, nodes: &[(&str, &str)], process: Process) -> RunEv
         workflow: "feature".to_owned(),
         file: "workflows/feature.yaml".to_owned(),
         source: "00".repeat(32),
+        further_sources: IndexMap::new(),
         base: base.to_owned(),
         base_revision: "HEAD".to_owned(),
         inputs: IndexMap::new(),
