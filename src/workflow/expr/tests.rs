@@ -318,7 +318,6 @@ fn conditions_are_booleans() {
         Condition::compile(text)
             .expect(text)
             .check(&names)
-            .1
             .iter()
             .map(|fault| fault.message.clone())
             .collect::<Vec<_>>()
