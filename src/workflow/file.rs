@@ -12,6 +12,9 @@ use super::file_values::{CacheChoice, Jobs, Json, Period, Text};
 /// A workflow: a graph of nodes that run at the same time, each in a git worktree of its own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("patternProperties" = {
+    "^x-": {"description": "A place of your own, which spb does not look at: for values with an anchor that others take."}
+}))]
 #[schemars(extend("anyOf" = [{"required": ["nodes"]}, {"required": ["include"]}]))]
 #[expect(dead_code, reason = "read field by field; the struct is the schema and the list of keys")]
 pub struct File {

@@ -336,5 +336,8 @@ fn duplicate(first: &Entry<'_>, second: &Entry<'_>) -> Problem {
     )
     .label("again here")
     .also(first.key_span, "first here")
-    .help("keep one of them; YAML readers would silently drop the other")
+    .help(match second.key.as_ref() {
+        "<<" => "merge several maps at once: `<<: [*first, *second]`, of which the first wins",
+        _ => "keep one of them; YAML readers would silently drop the other",
+    })
 }
