@@ -363,7 +363,7 @@ fn anchors_and_merge_keys_are_resolved() {
     let workflow = good("anchors.yaml");
     let run = |node: &str| match &workflow.nodes[node].action {
         Action::Script { script, .. } => script.clone(),
-        Action::Command { .. } | Action::Workflow(_) => panic!("a script"),
+        Action::Command { .. } | Action::Workflow(_) | Action::Approve { .. } => panic!("a script"),
     };
     assert_eq!([run("a"), run("b"), run("d")], ["make", "make test", "make"]);
     assert_eq!(workflow.nodes["b"].timeout, Some(Duration::from_secs(300)));

@@ -124,7 +124,7 @@ fn with_round(mut scope: Scope, index: u32, last: Value) -> Scope {
 /// `loop.last` in the first round: every name is there, without a value.
 fn no_round(node: &Node) -> Value {
     let outputs: Map<String, Value> =
-        prepare::output_names(node).map(|name| (name.clone(), Value::Null)).collect();
+        node.output_names().into_iter().map(|name| (name.to_owned(), Value::Null)).collect();
     json!({ "outputs": outputs, "status": null, "duration": 0.0, "changed_files": [], "commit": null })
 }
 
@@ -283,14 +283,14 @@ fn summary(layer: Layer, inner: &RunContext) -> String {
 
 /// The outputs of all items, each a list in the order of the items.
 fn lists(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
-    let of = |name: &String| -> Value {
+    let of = |name: &str| -> Value {
         let one = |ended: &Option<Ended>| {
             let result = ended.as_ref().map(|ended| &ended.result);
             result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default()
         };
         nodes.iter().map(one).collect()
     };
-    prepare::output_names(node).map(|name| (name.clone(), of(name))).collect()
+    node.output_names().into_iter().map(|name| (name.to_owned(), of(name))).collect()
 }
 
 /// What a graph hands on: the results that nothing in it builds on.
@@ -358,8 +358,8 @@ fn after_round(
 
 fn outputs_of_round(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
     let result = nodes.first().and_then(|ended| ended.as_ref()).map(|ended| &ended.result);
-    let of = |name: &String| result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default();
-    prepare::output_names(node).map(|name| (name.clone(), of(name))).collect()
+    let of = |name: &str| result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default();
+    node.output_names().into_iter().map(|name| (name.to_owned(), of(name))).collect()
 }
 
 /// The outputs of a used workflow, which may read every node of it.

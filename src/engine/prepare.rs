@@ -92,7 +92,23 @@ fn action(node: &Node, scope: &Scope, manifest: &mut Manifest) -> Result<Vec<OsS
             expression: format!("uses: {}", uses.workflow.source.path.display()),
             reason: "the engine cannot run other workflows yet".to_owned(),
         }),
+        // Nobody's process: what is asked is rendered where it is asked.
+        Action::Approve { .. } => Ok(Vec::new()),
     }
+}
+
+/// What a gate asks.
+pub fn question(
+    run: &RunContext,
+    instance: &Instance,
+    message: &Template,
+    ended: &[Option<Ended>],
+) -> Result<String, ExprError> {
+    let text = match message.is_constant() {
+        Some(text) => text.to_owned(),
+        None => message.render(&scope(run, instance, ended))?,
+    };
+    Ok(run.mask.apply(text.trim()).into_owned())
 }
 
 fn environment(
@@ -199,7 +215,7 @@ fn artifacts(run: &RunContext, instance: &Instance, ended: &[Option<Ended>], man
 fn is_constant(node: &Node) -> bool {
     let constant = |template: &Template| template.is_constant().is_some();
     let action = match &node.action {
-        Action::Script { .. } => true,
+        Action::Script { .. } | Action::Approve { .. } => true,
         Action::Command { words } => words.iter().all(constant),
         Action::Workflow(uses) => uses.with.values().all(constant),
     };
@@ -250,27 +266,19 @@ fn is_several(node: &Node) -> bool {
     node.for_each.is_some() || node.repeat.is_some() || matches!(node.action, Action::Workflow(_))
 }
 
-/// The outputs that a node has for its dependents.
-pub fn output_names(node: &Node) -> impl Iterator<Item = &String> {
-    let used = match &node.action {
-        Action::Workflow(uses) => Some(uses.workflow.outputs.keys()),
-        Action::Script { .. } | Action::Command { .. } => None,
-    };
-    node.outputs.keys().chain(used.into_iter().flatten())
-}
-
 fn need_value(run: &RunContext, need: &Need, ended: &[Option<Ended>]) -> Value {
     let node = &run.plan.workflow.nodes[need.node];
     let done: Vec<&Ended> =
         need.instances.iter().filter_map(|&instance| ended[run.first + instance].as_ref()).collect();
     let output = |one: &Ended, name: &str| one.result.outputs.get(name).cloned().unwrap_or(Value::Null);
-    let outputs: Map<String, Value> = output_names(node)
+    let names = node.output_names().into_iter();
+    let outputs: Map<String, Value> = names
         .map(|name| {
             let value = match done.as_slice() {
                 [one] if !need.is_list => output(one, name),
                 several => several.iter().map(|one| output(one, name)).collect(),
             };
-            (name.clone(), value)
+            (name.to_owned(), value)
         })
         .collect();
     let changed: Vec<&String> = done.iter().flat_map(|one| &one.result.changed).collect();

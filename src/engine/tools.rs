@@ -16,7 +16,7 @@ pub fn outputs(shared: &Shared) -> HashMap<String, String> {
         let nodes: Vec<&Node> = selected.into_iter().map(|node| &run.plan.workflow.nodes[node]).collect();
         let used = nodes.iter().filter_map(|node| match &node.action {
             Action::Workflow(uses) => Some(uses.workflow.with_used()),
-            Action::Script { .. } | Action::Command { .. } => None,
+            Action::Script { .. } | Action::Command { .. } | Action::Approve { .. } => None,
         });
         let used = used.flatten().flat_map(|workflow| workflow.nodes.values());
         for node in nodes.iter().copied().chain(used) {

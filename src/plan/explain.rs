@@ -58,6 +58,13 @@ pub fn resolved(plan: &Plan, instance: usize) -> Map<String, Value> {
             put("uses", json!(uses.workflow.source.path));
             put("with", uses.with.iter().map(|(name, value)| (name.clone(), known.value(value))).collect());
         }
+        Action::Approve { message } => {
+            put("approve", known.text(message));
+            put("outputs", node.output_names().into());
+            put("timeout", json!(node.timeout.map(period)));
+            put("allow_failure", json!(node.allow_failure));
+            return keys;
+        }
     }
     let env = plan.workflow.env.iter().chain(&node.env);
     put("env", Value::Object(env.map(|(name, value)| (name.clone(), known.text(value))).collect()));

@@ -388,7 +388,7 @@ fn read_by_setup(setup: &Setup, nodes: &mut IndexMap<String, Node>) {
 fn sources(units: &[Unit<'_>], nodes: &IndexMap<String, Node>) -> Vec<Arc<Source>> {
     let used = nodes.values().filter_map(|node| match &node.action {
         Action::Workflow(uses) => Some(&uses.workflow),
-        Action::Script { .. } | Action::Command { .. } => None,
+        Action::Script { .. } | Action::Command { .. } | Action::Approve { .. } => None,
     });
     let mut seen = HashSet::new();
     let mut workflows = HashSet::new();
@@ -401,7 +401,7 @@ pub(super) fn without_places(env: Env) -> IndexMap<String, Template> {
     env.into_iter().map(|(name, (template, _))| (name, template)).collect()
 }
 
-fn key_span(map: &Yaml<'_>, key: &str) -> Span {
+pub(super) fn key_span(map: &Yaml<'_>, key: &str) -> Span {
     map.entries().iter().find(|entry| entry.key == key).map(|entry| entry.key_span).unwrap_or_default()
 }
 

@@ -64,6 +64,9 @@ impl Check<'_> {
     ) -> Node {
         let at = At { draft, world, needs: links.needs, outer: OnceCell::new(), names: OnceCell::new() };
         let file = &draft.file;
+        if file.approve.is_some() {
+            return self.gate(&at, links, stage);
+        }
         let none = CheckedDefaults::default();
         // What runs in the place of a node has the settings of its own file.
         let defaults = if file.uses.is_some() { &none } else { defaults };
@@ -124,15 +127,15 @@ impl Check<'_> {
                 Action::Command { words: self.words(at, words) }
             }
             None => {
-                let says = ["run", "uses", "with"].iter().any(|key| at.draft.whole.get(key).is_some());
-                if !at.draft.broken && !says {
+                let says = ["run", "uses", "with", "approve"];
+                if !at.draft.broken && !says.iter().any(|key| at.draft.whole.get(key).is_some()) {
                     self.problems.push(
                         Problem::error(
                             "spb::node::no_action",
                             at.draft.span,
                             format!("the node `{}` does nothing", shorten(&at.draft.name)),
                         )
-                        .label("no `run` in this node")
+                        .label("neither `run`, `uses` nor `approve` in this node")
                         .help("say what it does: `run: cargo test`, or `uses: ./other.yaml`"),
                     );
                 }
@@ -205,7 +208,7 @@ impl Check<'_> {
             .collect()
     }
 
-    fn when(&mut self, at: &At<'_>) -> Condition {
+    pub(super) fn when(&mut self, at: &At<'_>) -> Condition {
         match &at.draft.file.when {
             Some(Text(text)) => {
                 self.expressions.condition(text, at.span("when"), || at.outer_names(), &mut self.problems)
@@ -308,8 +311,15 @@ impl Check<'_> {
     }
 
     fn timeout(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> Option<Duration> {
-        let own = at.draft.file.timeout;
-        let Period(timeout) = own.or(defaults.file.timeout)?;
+        at.draft.file.timeout.or(defaults.file.timeout).map(|timeout| self.some_time(at, timeout))
+    }
+
+    /// What the node itself says.
+    pub(super) fn own_timeout(&mut self, at: &At<'_>) -> Option<Duration> {
+        at.draft.file.timeout.map(|timeout| self.some_time(at, timeout))
+    }
+
+    fn some_time(&mut self, at: &At<'_>, Period(timeout): Period) -> Duration {
         if timeout.is_zero() {
             self.problems.push(
                 Problem::error(
@@ -321,7 +331,7 @@ impl Check<'_> {
                 .help("remove the key for no timeout"),
             );
         }
-        Some(timeout)
+        timeout
     }
 
     fn node_env(&mut self, at: &At<'_>, defaults: &CheckedDefaults) -> IndexMap<String, Template> {
@@ -404,7 +414,7 @@ impl Check<'_> {
     }
 }
 
-fn references(links: &[(usize, Reference)]) -> Vec<Reference> {
+pub(super) fn references(links: &[(usize, Reference)]) -> Vec<Reference> {
     links.iter().map(|(_, reference)| reference.clone()).collect()
 }
 
@@ -415,7 +425,7 @@ fn reason(reason: &RetryReason) -> RetryOn {
     }
 }
 
-fn no_retry() -> Retry {
+pub(super) fn no_retry() -> Retry {
     Retry { max: 0, delay: Duration::ZERO, factor: 1.0, jitter: 0.0, on: Vec::new(), between: None }
 }
 

@@ -12,7 +12,7 @@ use super::expr::Template;
 use super::expr::types::{Names, Type, What};
 use super::file_node::{Output, OutputFormat};
 use super::file_values::{AxisChoice, Items, Json, Matrix};
-use super::model::{Input, InputKind, Reference};
+use super::model::{ANSWER, AnswerType, Input, InputKind, Reference};
 use super::problem::Span;
 use super::suggest::NodeIndex;
 use super::yaml::{Entry, Yaml};
@@ -220,8 +220,16 @@ fn outputs_type(node: &Draft<'_, '_>, seen: impl Fn(Type) -> Type) -> Type {
     match &node.used {
         UsedFile::None => {
             let own = node.file.outputs.iter().flatten();
-            let own = own.map(|(name, output)| (name.clone(), seen(output_type(output))));
-            Type::record(What::Outputs(node.name.clone()), own)
+            let own = own.map(|(name, output)| (name.clone(), output_type(output)));
+            let answer = ANSWER.iter().filter(|_| node.file.approve.is_some()).map(|(name, kind)| {
+                let kind = match kind {
+                    AnswerType::Bool => Type::Bool,
+                    AnswerType::Text => Type::Text,
+                };
+                ((*name).to_owned(), kind)
+            });
+            let outputs = own.chain(answer).map(|(name, kind)| (name, seen(kind)));
+            Type::record(What::Outputs(node.name.clone()), outputs)
         }
         UsedFile::Broken => Type::Any,
         UsedFile::Checked(used) => {

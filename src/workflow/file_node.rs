@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::file_values::{CacheChoice, Items, Json, Matrix, Period, RetryReason, Run, Text};
 
-/// One step of the work. It says what it does with `run` or `uses`, and what it waits for with `needs`.
+/// One step of the work. It says what it does with `run`, `uses` or `approve`, and what it waits for with `needs`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
@@ -23,6 +23,11 @@ pub struct Node {
     /// Values for the inputs of the workflow in `uses`, by name. They may hold `${{ }}`.
     #[schemars(extend("examples" = [{"depth": 3, "target": "${{ inputs.target }}"}]))]
     pub with: Option<IndexMap<String, Json>>,
+    /// Waits for a person instead of running something: the question that is put. `spb approve RUN NODE` or `spb reject
+    /// RUN NODE` answers it, or the terminal. Dependents read `needs.<node>.outputs.approved`, `message` and `by`. May
+    /// hold `${{ }}`.
+    #[schemars(extend("examples" = ["Ship it?", "Deploy ${{ needs.build.outputs.version }} to production?"]))]
+    pub approve: Option<Text>,
     /// What the node is for, in a sentence.
     #[schemars(extend("examples" = ["Unit tests of the library."]))]
     pub description: Option<Text>,

@@ -83,7 +83,7 @@ pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
 pub static NODE: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "a node",
     fields: fields::<file_node::Node>(),
-    later: &["agent", "approve", "resources", "pools", "executor", "memory"],
+    later: &["agent", "resources", "pools", "executor", "memory"],
     foreign: &[
         ("if", "a condition is called `when`"),
         ("steps", "a node does one thing: write one script in `run: |`, or several nodes"),

@@ -7,6 +7,7 @@
 mod check;
 mod check_env;
 mod check_expr;
+mod check_gate;
 mod check_graph;
 mod check_include;
 mod check_inputs;

@@ -47,7 +47,7 @@ impl Workflow {
             at += 1;
             let used = workflow.nodes.values().filter_map(|node| match &node.action {
                 Action::Workflow(uses) => Some(&*uses.workflow),
-                Action::Script { .. } | Action::Command { .. } => None,
+                Action::Script { .. } | Action::Command { .. } | Action::Approve { .. } => None,
             });
             found.extend(used.filter(|used| seen.insert(std::ptr::from_ref(*used))));
         }
@@ -210,6 +210,8 @@ pub enum Action {
     Command { words: Vec<Template> },
     /// `uses`: the nodes of another workflow, in the same run.
     Workflow(Uses),
+    /// Nothing runs: a person is asked.
+    Approve { message: Template },
 }
 
 /// Another workflow in the place of a node.
@@ -220,6 +222,34 @@ pub struct Uses {
     pub with: IndexMap<String, Template>,
     /// Place of the path.
     pub span: Span,
+}
+
+/// What a person's answer gives to dependents, with the type of each: the outputs of a gate.
+pub const ANSWER: [(&str, AnswerType); 3] =
+    [("approved", AnswerType::Bool), ("message", AnswerType::Text), ("by", AnswerType::Text)];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerType {
+    Bool,
+    Text,
+}
+
+impl Node {
+    /// The names of its outputs: those that it declares, those of the workflow that it uses, or those of a person's answer.
+    pub fn output_names(&self) -> Vec<&str> {
+        match &self.action {
+            Action::Approve { .. } => ANSWER.iter().map(|(name, _)| *name).collect(),
+            Action::Workflow(uses) => uses.workflow.outputs.keys().map(String::as_str).collect(),
+            Action::Script { .. } | Action::Command { .. } => {
+                self.outputs.keys().map(String::as_str).collect()
+            }
+        }
+    }
+
+    /// Whether it asks a person instead of running something.
+    pub fn is_gate(&self) -> bool {
+        matches!(self.action, Action::Approve { .. })
+    }
 }
 
 /// The lists whose combinations are instances, and the exceptions.
