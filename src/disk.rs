@@ -54,6 +54,38 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), 
     }
 }
 
+/// Whether [`create`] made the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    Now,
+    /// Something was there, and is as it was.
+    WasThere,
+}
+
+/// Makes a whole file that survives power loss, unless there is one: of several that try, one does.
+///
+/// # Errors
+/// Any step that fails; no temporary file stays behind.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<Created, DiskError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let fail = |source| DiskError::new("write", path, source);
+    let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(ordinary)
+        .tempfile_in(directory)
+        .map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {
+            sync_directory(directory)?;
+            Ok(Created::Now)
+        }
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::WasThere),
+        Err(error) => Err(fail(error.error)),
+    }
+}
+
 /// Whether files may be made in a directory, without making one.
 ///
 /// # Errors
@@ -178,6 +210,24 @@ mod tests {
             replace(&path, b"two", durability).unwrap();
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_many_that_create_a_file_one_does_and_the_file_is_its() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = &directory.path().join("a");
+        let tried: Vec<(Created, String)> = std::thread::scope(|scope| {
+            let one = |number: usize| {
+                let text = number.to_string().repeat(1000);
+                (create(path, text.as_bytes()).unwrap(), text)
+            };
+            let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || one(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let made: Vec<&String> =
+            tried.iter().filter(|(created, _)| *created == Created::Now).map(|(_, text)| text).collect();
+        assert_eq!(made, [&std::fs::read_to_string(path).unwrap()]);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use crate::name::RunId;
 
-/// Version of the stored form of [`Record`]. A reader refuses a newer one by name.
-pub const FORMAT: u32 = 1;
+/// Version of the stored form of [`Record`]. A reader refuses a newer one by name, and reads all older ones.
+///
+/// 2 has [`RunEvent::ApprovalAsked`] and [`RunOutcome::Waiting`].
+pub const FORMAT: u32 = 2;
 
 /// One fact of one run, in the order it became durable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,19 @@ pub enum RunEvent {
         attempt: u32,
         delay_ms: u64,
         because: String,
+    },
+    /// A gate asks a person. The answer is a file of its own, `store::decisions`, until the node's end is recorded.
+    ApprovalAsked {
+        node: String,
+        /// 1 for its first question. An engine that carries on puts the same question under the same number again; one
+        /// that was answered, or is about something else by now, counts on.
+        number: u32,
+        message: String,
+        /// Digest of what the answer holds for, the question and the commits that the gate hands on, hexadecimal.
+        about: String,
+        /// From then on nobody can answer any more, RFC 3339.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
     },
     NodeFinished(Box<NodeFinished>),
     /// A node was taken apart: the items of its `for_each`, the rounds of its `loop` so far, or the nodes of the workflow
@@ -290,6 +305,8 @@ pub enum RunOutcome {
     Failed,
     /// Stopped by a signal or `spb cancel`; `spb resume` carries on.
     Cancelled,
+    /// Nothing is left to do but what needs a person's answer; `spb resume` carries on after it.
+    Waiting,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -308,4 +325,6 @@ pub struct RunFinished {
 pub enum LiveEvent {
     /// One line that a node wrote, masked, without its line end, raw otherwise.
     Output { node: String, line: String },
+    /// Nothing runs any more in this process, which stays for the answers to what the run asks.
+    OnlyAsks,
 }

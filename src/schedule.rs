@@ -19,6 +19,8 @@ pub struct Vertex {
     pub after: Vec<NodeId>,
     /// Its own condition decides, even when a need did not succeed.
     pub decides_itself: bool,
+    /// It starts as soon as it may, whatever runs, and is parked from the start (see [`Input::Park`]).
+    pub takes_no_job: bool,
     /// Of nodes with the same number only so many run at the same time as `Graph::room` says.
     pub group: Option<u32>,
     /// Expected duration in milliseconds, or 1 for all when nothing is known: then the priority is the depth.
@@ -91,6 +93,8 @@ pub struct Scheduler {
     remaining: Vec<u64>,
     states: Vec<State>,
     ready: BinaryHeap<(u64, Reverse<NodeId>)>,
+    /// Ready nodes that take no job.
+    free: Vec<NodeId>,
     /// Ready nodes whose group is full, by its number.
     held: Vec<(u32, NodeId)>,
     /// The group of each running node that has one.
@@ -128,6 +132,7 @@ impl Scheduler {
             remaining,
             states,
             ready: BinaryHeap::new(),
+            free: Vec::new(),
             held: Vec::new(),
             taken: Vec::new(),
             running: 0,
@@ -298,6 +303,10 @@ impl Scheduler {
 
     fn make_ready(&mut self, node: NodeId) {
         self.states[node] = State::Ready;
+        if self.graph.vertices[node].takes_no_job {
+            self.free.push(node);
+            return;
+        }
         self.ready.push((self.remaining[node], Reverse(node)));
     }
 
@@ -320,6 +329,13 @@ impl Scheduler {
     fn start_ready(&mut self, commands: &mut Vec<Command>) {
         if !self.begun || self.stopped {
             return;
+        }
+        for node in std::mem::take(&mut self.free) {
+            if self.states[node] == State::Ready {
+                self.states[node] = State::Parked;
+                self.parked += 1;
+                commands.push(Command::Start(node));
+            }
         }
         while self.running < self.jobs {
             let Some((_, Reverse(node))) = self.ready.pop() else { return };

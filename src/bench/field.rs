@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 
 use super::BenchError;
 use crate::disk::{self, DiskError, Durability};
+use crate::engine::gate::Patience;
 use crate::engine::setup::{self, Request, Settings};
 use crate::event::{NodeFinished, Options, Outcome, RunEvent, RunOutcome};
 use crate::git::{self, CommitId, Pool, Repo, RepoPath, command};
@@ -117,6 +118,7 @@ impl Field {
             environment: Vec::new(),
             jobs: Some(jobs),
             auto_jobs: false,
+            patience: Patience::none(),
             listener,
         };
         let report = setup::start(settings, requests)?.run()?;

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use super::{Context, Exit, Failure, load, out, plan};
+use super::prompt::{self, Later, Prompt};
+use super::{Context, Exit, Failure, answer, load, out, plan};
+use crate::engine::gate::Patience;
 use crate::engine::setup::{self, Request};
 use crate::git::{Repo, RepoPath};
 use crate::report::{self, summary};
@@ -39,6 +41,9 @@ pub struct Args {
     pub dry_run: bool,
     #[command(flatten)]
     pub show: Show,
+    /// Stay while only answers of persons are missing, instead of ending with exit code 4
+    #[arg(long)]
+    pub wait: bool,
     /// Print only failures and the summary
     #[arg(short, long)]
     pub quiet: bool,
@@ -158,7 +163,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let requests =
         load::requests(&repository, &args.work, &load::options(&args.work.select, args.fail_fast))?;
     warn_of_uncommitted(&repository, &requests);
-    carry_out(context, repository, requests, args.work.jobs, &args.show, args.quiet)
+    carry_out(context, repository, requests, args.work.jobs, &args.show, args.quiet, args.wait)
 }
 
 /// Runs requests, shows them, and says how they ended: what `apply` and `resume` have in common.
@@ -172,17 +177,28 @@ pub fn carry_out(
     jobs: Option<Jobs>,
     show: &Show,
     quiet: bool,
+    wait: bool,
 ) -> Result<Exit, Failure> {
     let (listener, notices) = std::sync::mpsc::channel();
     let known = requests.iter().filter_map(|request| request.resume.clone()).collect();
-    let settings = load::settings(context, repository.clone(), &requests, jobs, listener)?;
+    let asks = !quiet && !show.json && show.events.is_none() && prompt::is_possible(&context.env);
+    let patience = if wait || asks { Patience::endless() } else { Patience::none() };
+    let mut settings = load::settings(context, repository.clone(), &requests, jobs, listener)?;
+    settings.patience = patience.clone();
     let dispatcher = setup::start(settings, requests)?;
     let how = match (quiet, show.no_progress) {
         (true, _) => out::Show::Nothing,
         (false, true) => out::Show::Lines,
         (false, false) => out::Show::Fitting,
     };
-    let consumer = report::consume(notices, out::sinks(&context.env, how, show.events.is_some()), known);
+    let mut sinks = out::sinks(&context.env, how, show.events.is_some());
+    if asks && let Some(display) = sinks.pop() {
+        let later = if wait { Later::Stay } else { Later::Leave(patience) };
+        let store = Store::at(&repository.common_dir);
+        let by = answer::person(context, &Repo::open(&repository)?);
+        sinks.push(Box::new(Prompt::new(display, store, by, later)));
+    }
+    let consumer = report::consume(notices, sinks, known);
     let report = dispatcher.run()?;
     let runs = consumer.join();
     let changed = |view: &RunView| changed_files(&repository, view);

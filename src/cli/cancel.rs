@@ -70,6 +70,9 @@ fn told(view: &RunView, signalled: bool) -> String {
             format!("stopped run {run}; `spb resume {run}` carries on\n")
         }
         (true, _) => format!("run {run} {} before it could be stopped\n", state.word()),
+        (false, RunState::Waiting) => format!(
+            "run {run} does not run: it waits for an answer, and `spb reject {run}` gives the answer no\n"
+        ),
         (false, _) => format!("run {run} is not running: it is {}\n", state.word()),
     }
 }

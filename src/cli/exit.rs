@@ -38,6 +38,7 @@ impl Exit {
             RunOutcome::Succeeded => Self::Done,
             RunOutcome::Failed => Self::NodeFailed,
             RunOutcome::Cancelled => Self::Interrupted,
+            RunOutcome::Waiting => Self::Waiting,
         }
     }
 }

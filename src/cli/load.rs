@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 
 use super::apply::{Inputs, Jobs, Select, Work};
 use super::{Context, Exit, Failure, out};
+use crate::engine::gate::Patience;
 use crate::engine::setup::{Request, Settings, selection};
 use crate::event::Options;
 use crate::git::{Repo, RepoPath};
@@ -145,6 +146,7 @@ pub fn settings(
             Some(Jobs::Auto) | None => None,
         },
         auto_jobs: jobs == Some(Jobs::Auto),
+        patience: Patience::none(),
         repo: repository,
         listener,
     })

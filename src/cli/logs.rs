@@ -152,7 +152,7 @@ fn place(view: &RunView, name: &str, node: &NodeView) -> (RunId, String) {
             Some(log) => (log.run.clone(), log.node.clone()),
             None => (view.run.clone(), name.to_owned()),
         },
-        NodeState::Waiting | NodeState::Running => (view.run.clone(), name.to_owned()),
+        NodeState::Waiting | NodeState::Running | NodeState::Asking => (view.run.clone(), name.to_owned()),
     }
 }
 
@@ -161,7 +161,12 @@ fn absent(name: &str, node: &NodeView) -> String {
     match &node.state {
         NodeState::Waiting => format!("`{name}` has not started"),
         NodeState::Running => format!("`{name}` has printed nothing yet"),
+        NodeState::Asking => {
+            let question = node.asked.as_ref().map_or("", |asked| &asked.message);
+            format!("`{name}` runs nothing, it asks: {}", text::line(question))
+        }
         NodeState::Finished(finished) => match finished.outcome {
+            _ if node.asked.is_some() => format!("`{name}` ran nothing: {}", text::line(&finished.message)),
             Outcome::Skipped | Outcome::Cancelled if finished.attempts == 0 => {
                 format!("`{name}` did not run: {}", text::line(&finished.message))
             }

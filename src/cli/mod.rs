@@ -2,6 +2,7 @@
 //!
 //! `env` is the only reader of the environment, `exit` names the codes, `out` prints.
 
+pub mod answer;
 pub mod apply;
 pub mod bench;
 mod branch;
@@ -23,6 +24,7 @@ mod node;
 pub mod operations;
 pub mod out;
 pub mod plan;
+mod prompt;
 pub mod resume;
 pub mod runs;
 pub mod schema;
@@ -75,6 +77,7 @@ Examples:
   spb plan workflows/hello.yaml             what would run, and why
   spb logs hello                            what a node printed
   spb resume                                carry on with a run that was stopped
+  spb approve                               say yes to what a run asks
 
 Exit codes:
   0 all good   1 a node failed   2 invalid workflow or arguments   3 environment (git, disk, lock)
@@ -98,6 +101,8 @@ pub enum Verb {
     Runs(runs::Args),
     Status(status::Args),
     Logs(logs::Args),
+    Approve(answer::ApproveArgs),
+    Reject(answer::RejectArgs),
     Cancel(cancel::Args),
     Diff(diff::Args),
     Shell(shell::Args),
@@ -180,6 +185,8 @@ impl Verb {
             Self::Runs(args) => runs::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Logs(args) => logs::run(args, context),
+            Self::Approve(args) => answer::approve(args, context),
+            Self::Reject(args) => answer::reject(args, context),
             Self::Cancel(args) => cancel::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Shell(args) => shell::run(args, context),

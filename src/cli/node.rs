@@ -51,7 +51,7 @@ pub fn unknown(view: &RunView, name: &str) -> Failure {
 pub fn finished<'v>(view: &RunView, node: &'v NodeView) -> Result<&'v NodeFinished, Failure> {
     match &node.state {
         NodeState::Finished(finished) => Ok(finished),
-        NodeState::Waiting | NodeState::Running => {
+        NodeState::Waiting | NodeState::Running | NodeState::Asking => {
             let id = &node.summary.node;
             Err(Failure::invalid(format!("the node `{id}` of run {} has not ended", view.run))
                 .with_help(format!("`spb status {}` shows where the run is", view.run)))

@@ -85,6 +85,10 @@ pub fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// Columns of the terminal on standard output; `None` when it is none, and then nothing is cut.
 pub fn width() -> Option<usize> {
     let terminal = console::Term::stdout();
@@ -145,7 +149,7 @@ pub fn state(state: RunState) -> String {
         RunState::Running => style::cyan,
         RunState::Succeeded => style::green,
         RunState::Failed => style::red,
-        RunState::Interrupted | RunState::Cancelled => style::yellow,
+        RunState::Interrupted | RunState::Cancelled | RunState::Waiting => style::yellow,
     };
     paint(state.word())
 }
@@ -156,7 +160,7 @@ pub fn node_state(word: &str) -> String {
         "running" => style::cyan,
         "succeeded" | "cached" => style::green,
         "failed" | "timed_out" => style::red,
-        "interrupted" | "cancelled" | "unknown" => style::yellow,
+        "interrupted" | "cancelled" | "unknown" | "asking" | "answered" => style::yellow,
         _ => style::dim,
     };
     paint(&word.replace('_', " "))

@@ -77,6 +77,7 @@ fn words(foreseen: &Foreseen) -> (&'static str, String, Option<u64>) {
     match foreseen {
         Foreseen::Cached { saved_ms, message } => ("cached", message.clone(), Some(*saved_ms)),
         Foreseen::Runs { why } => ("runs", why.clone(), None),
+        Foreseen::Asks { message } => ("asks", message.clone(), None),
         Foreseen::Depends { on } => ("depends", format!("on what {on} gives"), None),
         Foreseen::Skipped { why } => ("skipped", why.clone(), None),
         Foreseen::Fails { why } => ("fails", why.clone(), None),
@@ -121,7 +122,7 @@ fn render(run: &RunContext, file: &str, revision: &str, seen: &[Looked]) -> Stri
         nodes.chain(seen.iter().flat_map(|one| one.inside.iter().map(|(_, foreseen)| foreseen)))
     };
     let count = |word: &str| counted().filter(|one| words(one).0 == word).count();
-    let counts: Vec<String> = ["runs", "depends", "cached", "skipped", "fails"]
+    let counts: Vec<String> = ["runs", "asks", "depends", "cached", "skipped", "fails"]
         .iter()
         .filter(|word| count(word) > 0)
         .map(|word| format!("{} {word}", count(word)))
@@ -140,6 +141,7 @@ fn painted(state: &str) -> String {
     match state {
         "cached" => style::green(state),
         "runs" => style::cyan(state),
+        "asks" => style::yellow(state),
         "fails" => style::red(state),
         _ => style::dim(state),
     }

@@ -20,7 +20,7 @@ use crate::workflow::{self, ReadError};
 ///
 /// What is finished stays finished; everything else of the run is tried again, with the workflow file and the inputs it was
 /// started with.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
   spb resume                    the newest run
@@ -40,6 +40,9 @@ pub struct Args {
     pub jobs: Option<Jobs>,
     #[command(flatten)]
     pub show: Show,
+    /// Stay while only answers of persons are missing, instead of ending with exit code 4
+    #[arg(long)]
+    pub wait: bool,
     /// Print only failures and the summary
     #[arg(short, long)]
     pub quiet: bool,
@@ -66,12 +69,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             out::note(&format!("run {id} has succeeded already: nothing is left to do"));
             return Ok(Exit::Done);
         }
-        RunState::Interrupted | RunState::Failed | RunState::Cancelled => {}
+        RunState::Interrupted | RunState::Failed | RunState::Cancelled | RunState::Waiting => {}
     }
     let started_with = view.started.jobs;
     let request = request(&store, view, args.assume.iter().cloned().collect())?;
     let jobs = args.jobs.or_else(|| NonZeroUsize::new(started_with).map(Jobs::Number));
-    carry_out(context, repository, vec![request], jobs, &args.show, args.quiet)
+    carry_out(context, repository, vec![request], jobs, &args.show, args.quiet, args.wait)
 }
 
 /// `NODE=done` or `NODE=again`.
@@ -87,7 +90,10 @@ fn newest_unfinished(store: &Store) -> Result<RunId, Failure> {
     let newest = runs::find(store, None)?;
     let unfinished = runs::list(store).into_iter().find(|run| {
         runs::view(store, run).is_ok_and(|view| {
-            matches!(view.state(), RunState::Interrupted | RunState::Failed | RunState::Cancelled)
+            matches!(
+                view.state(),
+                RunState::Interrupted | RunState::Failed | RunState::Cancelled | RunState::Waiting
+            )
         })
     });
     Ok(unfinished.unwrap_or(newest))

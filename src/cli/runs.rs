@@ -38,6 +38,7 @@ pub enum State {
     Succeeded,
     Failed,
     Cancelled,
+    Waiting,
 }
 
 impl State {
@@ -48,6 +49,7 @@ impl State {
             Self::Succeeded => RunState::Succeeded,
             Self::Failed => RunState::Failed,
             Self::Cancelled => RunState::Cancelled,
+            Self::Waiting => RunState::Waiting,
         };
         wanted == state
     }

@@ -112,6 +112,11 @@ fn took_and_why(node: &NodeView, engine_is_alive: bool) -> (String, &str) {
             let since = node.started.as_deref().map(text::since);
             (since.map(text::duration).unwrap_or_default(), &node.why)
         }
+        NodeState::Asking => {
+            let since = node.asked.as_ref().map(|asked| text::duration(text::since(&asked.since)));
+            let what = node.asked.as_ref().map_or("", |asked| &asked.message);
+            (since.unwrap_or_default(), what)
+        }
         NodeState::Running | NodeState::Waiting => (String::new(), &node.why),
     }
 }

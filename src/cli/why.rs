@@ -59,7 +59,13 @@ fn sentence(run: &RunId, node: &NodeView) -> String {
     let what = match &node.state {
         NodeState::Waiting => "has not started yet".to_owned(),
         NodeState::Running => format!("is running, because: {}", node.why),
+        NodeState::Asking => {
+            format!("asks a person: {}", node.asked.as_ref().map_or("", |asked| &asked.message))
+        }
         NodeState::Finished(finished) => match finished.outcome {
+            Outcome::Succeeded | Outcome::Failed | Outcome::TimedOut if node.asked.is_some() => {
+                format!("asked a person: {}", finished.message)
+            }
             Outcome::Succeeded => format!("ran, because: {}", finished.message),
             Outcome::Cached => format!("was taken from the cache: {}", finished.message),
             Outcome::Failed | Outcome::TimedOut if finished.attempts > 0 => {
@@ -77,6 +83,7 @@ fn to_json(node: &NodeView) -> serde_json::Value {
     let (outcome, message, key) = match &node.state {
         NodeState::Waiting => ("waiting", None, None),
         NodeState::Running => ("running", None, None),
+        NodeState::Asking => ("asking", node.asked.as_ref().map(|asked| asked.message.as_str()), None),
         NodeState::Finished(finished) => {
             (finished.outcome.word(), Some(finished.message.as_str()), finished.key.as_deref())
         }

@@ -1,6 +1,7 @@
 //! The only loop: feeds facts to the scheduler and carries its commands out. Hits are answered here at once, without a
 //! task; misses become units. An error inside the loop becomes the end of a node or of the run, never a `?`.
 
+mod asking;
 mod end;
 mod inside;
 
@@ -11,9 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 
 use super::flights::{Boarding, Flights};
+use super::gate::{Gates, Patience};
 use super::graph::{Expected, graph};
 use super::lookup;
 use super::prepare;
+use super::setup;
 use super::signals::Signals;
 use super::stages::Stages;
 use super::tools;
@@ -33,6 +36,7 @@ use crate::store::cache::Cache;
 use crate::store::index;
 use crate::store::recorder::{Index, Objects, RecorderThread};
 use crate::store::runs::RunView;
+use crate::workflow::model::Action;
 use inside::Open;
 
 /// Several runs on their way, with everything they need.
@@ -58,6 +62,7 @@ pub struct Dispatcher {
     nodes_of_units: HashMap<Id, NodeId>,
     flights: Flights,
     stages: Stages,
+    gates: Gates,
     stop: watch::Sender<Stop>,
     inputs: VecDeque<Input>,
     tools: HashMap<String, String>,
@@ -96,6 +101,7 @@ impl Dispatcher {
         locks: Vec<Lock>,
         thread: RecorderThread,
         failed: mpsc::UnboundedReceiver<String>,
+        patience: Patience,
     ) -> Result<Self, EngineError> {
         let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
         let (graph, order, expected) = graph(&shared, cache.as_ref());
@@ -114,6 +120,7 @@ impl Dispatcher {
             nodes_of_units: HashMap::new(),
             flights: Flights::default(),
             stages: Stages::new(&shared.runs),
+            gates: Gates::new(&earlier, patience),
             stop: watch::Sender::new(Stop::Run),
             inputs: VecDeque::new(),
             tools: tools::outputs(&shared),
@@ -127,7 +134,7 @@ impl Dispatcher {
             rooms: Arc::new(rooms),
             shared,
         };
-        dispatcher.warn_of_short_secrets();
+        setup::warn_of_short_secrets(&dispatcher.shared);
         Ok(dispatcher)
     }
 
@@ -161,12 +168,13 @@ impl Dispatcher {
         self.inputs.push_back(Input::Begin);
         loop {
             self.carry_out();
-            if self.scheduler.is_done() && self.units.is_empty() {
+            if self.is_over() {
                 break;
             }
             tokio::select! {
                 Some(done) = self.units.join_next_with_id() => self.unit_ended(done),
                 Some(end) = self.stages.next() => self.stages.tell(&self.shared, end),
+                () = self.gates.look() => self.take_answers(),
                 () = signals.next() => self.stop_more(),
                 Some(message) = self.failed.recv() => {
                     store_failed.get_or_insert(message);
@@ -194,7 +202,7 @@ impl Dispatcher {
 
     /// Feeds the scheduler until it has nothing more to say.
     fn carry_out(&mut self) {
-        if self.inputs.is_empty() && self.commands.is_empty() && self.closing.is_empty() {
+        if !self.has_more() {
             return;
         }
         self.look(Cache::look_once);
@@ -214,6 +222,11 @@ impl Dispatcher {
             }
         }
         self.look(Cache::look_again);
+    }
+
+    /// Something has happened that was not yet acted on.
+    fn has_more(&self) -> bool {
+        !self.inputs.is_empty() || !self.commands.is_empty() || !self.closing.is_empty()
     }
 
     fn look(&self, how: fn(&Cache)) {
@@ -246,20 +259,6 @@ impl Dispatcher {
         })
     }
 
-    fn warn_of_short_secrets(&self) {
-        for run in &self.shared.runs {
-            let short = run.mask.unmasked();
-            if !short.is_empty() {
-                let message = format!(
-                    "these secrets are too short to be masked in what nodes print: {}",
-                    short.join(", ")
-                );
-                let event = RunEvent::Warning { node: None, message };
-                self.shared.recorder.fact(run.journal, event, Vec::new(), Objects::None);
-            }
-        }
-    }
-
     fn start(&mut self, node: NodeId) {
         let (graph, instance) = self.place(node);
         let run = &*graph;
@@ -274,6 +273,9 @@ impl Dispatcher {
         }
         if planned.layer != Layer::Work {
             return self.take_apart(node);
+        }
+        if let Action::Approve { message } = &run.plan.node(instance).action {
+            return self.ask(node, message);
         }
         let tools: Vec<(String, String)> = tools::of(run.plan.node(instance), &self.tools);
         let prepared = match prepare::prepare(run, planned, &self.ended, &tools) {
@@ -428,8 +430,14 @@ impl Dispatcher {
             Outcome::Failed | Outcome::TimedOut => End::Failed,
             Outcome::Skipped | Outcome::Cancelled => End::NotRun,
         };
+        let (run, _) = self.place(node);
+        let may_fail = finished.allowed_to_fail || run.outer.as_ref().is_some_and(|outer| outer.may_fail);
+        let ends_run = end == End::Failed && run.options.fail_fast && !may_fail;
         self.record(node, finished, index, objects);
         self.inputs.push_back(Input::Ended(node, end));
+        if ends_run {
+            self.stop_asking(Some(run.number), "another node failed");
+        }
     }
 
     fn record(&mut self, node: NodeId, finished: NodeFinished, index: Vec<Index>, objects: Objects) {
@@ -461,6 +469,7 @@ impl Dispatcher {
         let next = if *self.stop.borrow() == Stop::Run { Stop::Polite } else { Stop::Now };
         self.stop.send_replace(next);
         self.inputs.push_back(Input::Stop);
+        self.stop_asking(None, "the run was stopped");
     }
 
     /// The graph of a node, and its position in the plan of that.

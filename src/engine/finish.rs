@@ -36,6 +36,8 @@ pub struct Finish {
     /// Commits that nodes of this run made, those inside of others included.
     pub made: Vec<CommitId>,
     pub stopped: bool,
+    /// Gates that wait for an answer, with their questions.
+    pub asks: Vec<(String, String)>,
     pub began: Instant,
 }
 
@@ -122,6 +124,9 @@ pub fn run(shared: &Shared, finish: Finish) -> (RunFinished, Objects) {
         commit: None,
         message: String::new(),
     };
+    if finished.outcome == RunOutcome::Waiting {
+        finished.message = asked(&finish.asks);
+    }
     let kept = keep(shared, context, &finish);
     let mut objects = match kept {
         Ok(objects) => objects,
@@ -154,11 +159,24 @@ fn outcome(run: &RunContext, finish: &Finish) -> RunOutcome {
     };
     if finish.stopped && ended().any(cancelled) {
         RunOutcome::Cancelled
+    } else if !finish.asks.is_empty() {
+        // Even if another node failed: the run is not over.
+        RunOutcome::Waiting
     } else if ended().any(is_bad) {
         RunOutcome::Failed
     } else {
         RunOutcome::Succeeded
     }
+}
+
+/// How many questions a sentence tells.
+const TOLD: usize = 3;
+
+/// `` `gate` asks: Ship it? ``
+fn asked(asks: &[(String, String)]) -> String {
+    let told = asks.iter().take(TOLD).map(|(node, message)| format!("`{node}` asks: {message}"));
+    let more = asks.len().checked_sub(TOLD).filter(|&more| more > 0).map(|more| format!("and {more} more"));
+    told.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 /// Commits that the nodes of a graph made.

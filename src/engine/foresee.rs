@@ -8,6 +8,8 @@ use crate::git::{Merged, Repo};
 use crate::plan::{Layer, Role};
 use crate::store::cache::Cache;
 use crate::store::index;
+use crate::workflow::expr::Template;
+use crate::workflow::model::Action;
 
 use super::unit;
 use crate::event::{NodeFinished, Outcome};
@@ -19,6 +21,8 @@ pub enum Foreseen {
     Cached { saved_ms: u64, message: String },
     /// It would run, for this reason.
     Runs { why: String },
+    /// It would put this question to a person.
+    Asks { message: String },
     /// A need would run first: then it runs, or what that need gives is what it was.
     Depends { on: String },
     /// Its `when` is false, or a need would be skipped.
@@ -137,7 +141,10 @@ impl<'a> Ahead<'a> {
         let before = planned.needed().chain(planned.after.iter().copied());
         let open = before.into_iter().find(|&need| {
             self.moves[need]
-                || matches!(self.seen[need], Some(Foreseen::Runs { .. } | Foreseen::Depends { .. }))
+                || matches!(
+                    self.seen[need],
+                    Some(Foreseen::Runs { .. } | Foreseen::Asks { .. } | Foreseen::Depends { .. })
+                )
         });
         if let Some(need) = open {
             return Foreseen::Depends { on: self.run.plan.instances[need].id.clone() };
@@ -165,6 +172,9 @@ impl<'a> Ahead<'a> {
     fn lookup(&mut self, instance: usize) -> Foreseen {
         let planned = &self.run.plan.instances[instance];
         let node = self.run.plan.node(instance);
+        if let Action::Approve { message } = &node.action {
+            return self.question(instance, message);
+        }
         let tools = tools::of(node, &self.places.tools);
         let prepared = match prepare::prepare(self.run, planned, &self.ended, &tools) {
             Ok(prepared) => prepared,
@@ -194,6 +204,17 @@ impl<'a> Ahead<'a> {
                 let why = lookup::why(cache, self.run, &planned.id, &prepared.manifest, None);
                 self.miss(instance, why)
             }
+        }
+    }
+
+    fn question(&mut self, instance: usize, message: &Template) -> Foreseen {
+        let planned = &self.run.plan.instances[instance];
+        if planned.role == Role::CacheOnly {
+            return self.miss(instance, "a person's answer holds for one run".to_owned());
+        }
+        match prepare::question(self.run, planned, message, &self.ended) {
+            Ok(message) => Foreseen::Asks { message },
+            Err(error) => self.end(instance, Outcome::Failed, Foreseen::Fails { why: error.to_string() }),
         }
     }
 

@@ -52,6 +52,8 @@ pub fn vertices(run: &RunContext, expected: &Expected) -> Vec<Vertex> {
             needs: instance.needed().map(|need| run.first + need).collect(),
             after: instance.after.iter().map(|before| run.first + before).collect(),
             decides_itself: node.when.status_use() == StatusUse::Explicit,
+            // Nor does it take a job; a person takes none either.
+            takes_no_job: instance.layer != Layer::Work || node.is_gate(),
             group,
             weight: expected.durations.get(&instance.id).copied().unwrap_or(expected.mean).max(1),
             run: run.number,

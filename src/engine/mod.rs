@@ -8,6 +8,7 @@ pub mod dispatcher;
 pub mod finish;
 mod flights;
 pub mod foresee;
+pub mod gate;
 mod graph;
 mod inner;
 pub mod lookup;

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::dispatcher::Dispatcher;
+use super::gate::Patience;
 use super::presence::{self, Presence};
 use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// `--jobs auto`: the file's number does not count either.
     pub auto_jobs: bool,
+    /// While only answers of persons are missing.
+    pub patience: Patience,
     pub listener: Sender<Notice>,
 }
 
@@ -185,7 +188,20 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         recorder,
         listener: settings.listener,
     });
-    Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed)
+    Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed, settings.patience)
+}
+
+/// Tells of secrets that cannot be masked.
+pub(super) fn warn_of_short_secrets(shared: &Shared) {
+    for run in &shared.runs {
+        let short = run.mask.unmasked();
+        if !short.is_empty() {
+            let message =
+                format!("these secrets are too short to be masked in what nodes print: {}", short.join(", "));
+            let event = RunEvent::Warning { node: None, message };
+            shared.recorder.fact(run.journal, event, Vec::new(), Objects::None);
+        }
+    }
 }
 
 /// The same for looking ahead: nothing is made, locked or written.

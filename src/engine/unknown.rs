@@ -73,7 +73,7 @@ fn assumed(
     let needed = plan.find(node).into_iter().flat_map(|at| plan.instances[at].needed());
     let results = needed.filter_map(|need| match &view.nodes.get(&plan.instances[need].id)?.state {
         NodeState::Finished(finished) => finished.result.as_ref(),
-        NodeState::Waiting | NodeState::Running => None,
+        NodeState::Waiting | NodeState::Running | NodeState::Asking => None,
     });
     let mut heads = base::distinct(results.flat_map(|result| &result.heads));
     if let Some(node) = plan.find(node).map(|at| plan.node(at))

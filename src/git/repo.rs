@@ -272,6 +272,12 @@ impl Repo {
         self.tree_object(TreeId(id))
     }
 
+    /// `user.name`, if the configuration has one.
+    pub fn user_name(&self) -> Option<String> {
+        let name = self.raw.config().and_then(|config| config.get_string("user.name")).ok()?;
+        Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    }
+
     fn signature(&self, stamp: Stamp) -> Result<Signature<'static>, GitError> {
         let ours = |time: &Time| Signature::new("spb", "spb@localhost", time);
         match stamp {

@@ -5,6 +5,7 @@ mod identity;
 mod memory;
 pub mod orphans;
 mod sweep;
+pub mod terminal;
 
 use std::path::Path;
 use std::sync::OnceLock;

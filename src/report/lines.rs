@@ -95,6 +95,9 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
         RunEvent::NodeExpanded { node, into } => {
             expanded(view, node, into).and_then(|rest| row(label("expand", style::cyan, marks), node, rest))
         }
+        RunEvent::ApprovalAsked { node, message, .. } => {
+            row(label("asks", style::yellow, marks), node, text::line(message).into_owned())
+        }
         RunEvent::NodeFinished(finished) => row(outcome(finished, marks), &finished.node, details(finished)),
         RunEvent::StageFinished { stage, commit, note } => {
             let rest = match (commit, note) {
@@ -148,6 +151,10 @@ fn ended(view: &RunView, finished: &RunFinished) -> String {
         RunOutcome::Succeeded => style::green("succeeded"),
         RunOutcome::Failed => style::red("failed"),
         RunOutcome::Cancelled => style::yellow("cancelled"),
+        RunOutcome::Waiting => {
+            let waits = style::yellow("waits for an answer");
+            return format!("{} {waits} after {}", workflow(view), text::duration(finished.duration_ms));
+        }
     };
     format!("{} {word} in {}", workflow(view), text::duration(finished.duration_ms))
 }
@@ -172,6 +179,8 @@ pub fn details(finished: &NodeFinished) -> String {
     let took = text::duration(finished.duration_ms);
     let message = text::line(&finished.message);
     match finished.outcome {
+        // No process: a person said so.
+        Outcome::Succeeded if finished.attempts == 0 => message.into_owned(),
         Outcome::Succeeded => took,
         Outcome::Cached => String::new(),
         Outcome::Failed | Outcome::TimedOut => {
@@ -181,7 +190,8 @@ pub fn details(finished: &NodeFinished) -> String {
             } else {
                 String::new()
             };
-            format!("{message}{allowed}, {took}{attempts}")
+            let took = if finished.attempts > 0 { format!(", {took}") } else { String::new() };
+            format!("{message}{allowed}{took}{attempts}")
         }
         Outcome::Skipped | Outcome::Cancelled => message.into_owned(),
     }
@@ -200,6 +210,7 @@ fn label(word: &str, paint: fn(&str) -> String, marks: Marks) -> String {
             "skipped" | "cancelled" => "–",
             "stage" => "●",
             "retry" => "↻",
+            "asks" => "?",
             "warning" => "!",
             _ => "·",
         }),

@@ -35,6 +35,11 @@ pub trait Sink: Send {
     /// Nothing more is waiting, or time has passed: a moment to write out or to redraw.
     fn idle(&mut self, _runs: &Runs) {}
 
+    /// Someone else writes to the terminal until the next notice or [`Sink::idle`].
+    fn pause(&mut self, runs: &Runs) {
+        self.idle(runs);
+    }
+
     /// Nothing will follow.
     fn end(&mut self, _runs: &Runs) {}
 }

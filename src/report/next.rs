@@ -11,11 +11,15 @@ use crate::store::runs::{RunState, RunView};
 pub fn commands(view: &RunView) -> Vec<String> {
     let run = &view.run;
     match view.state() {
-        RunState::Running => vec![format!("spb logs {run} --follow"), format!("spb cancel {run}")],
+        RunState::Running => {
+            let watch = [format!("spb logs {run} --follow"), format!("spb cancel {run}")];
+            approve(view).chain(watch).collect()
+        }
         _ if view.unknown().next().is_some() => {
             ["done", "again"].map(|answer| assume(run, view.unknown(), answer)).to_vec()
         }
         RunState::Interrupted | RunState::Cancelled => vec![format!("spb resume {run}")],
+        RunState::Waiting => approve(view).chain([format!("spb resume {run}")]).collect(),
         RunState::Failed => after_failure(view),
         RunState::Succeeded => match view.finished.as_ref().and_then(|finished| finished.branch.as_deref()) {
             Some(branch) => {
@@ -25,6 +29,14 @@ pub fn commands(view: &RunView) -> Vec<String> {
             None => Vec::new(),
         },
     }
+}
+
+/// How many questions are named.
+const NAMED: usize = 3;
+
+/// The commands that answer what is asked.
+fn approve(view: &RunView) -> impl Iterator<Item = String> {
+    view.unanswered().take(NAMED).map(|(node, _)| format!("spb approve {} {}", view.run, quoted(node)))
 }
 
 /// The command that goes on with a run after a person has found out what became of these nodes.

@@ -12,6 +12,7 @@ use super::{Runs, Sink, style, text};
 use crate::event::{LiveEvent, Outcome, RunEvent};
 use crate::name::RunId;
 use crate::store::recorder::Notice;
+use crate::store::runs::RunView;
 
 /// Least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
@@ -103,6 +104,7 @@ impl Progress {
             }
             RunEvent::RunStarted(_)
             | RunEvent::NodeExpanded { .. }
+            | RunEvent::ApprovalAsked { .. }
             | RunEvent::StageFinished { .. }
             | RunEvent::Warning { .. }
             | RunEvent::RunFinished(_) => {}
@@ -148,6 +150,12 @@ impl Progress {
         let failed = Some(sum(|totals| totals.failed)).filter(|&number| number > 0);
         parts.extend(failed.map(|number| style::red(&format!("{number} failed"))));
         parts.push(format!("{} running", self.running.len()));
+        let asking = runs.values().flat_map(RunView::unanswered).count();
+        parts.extend(
+            Some(asking)
+                .filter(|&number| number > 0)
+                .map(|number| style::yellow(&format!("{number} asking"))),
+        );
         format!("  {:>7} {}", elapsed(self.began), parts.join(", "))
     }
 
@@ -191,6 +199,7 @@ impl Sink for Progress {
                     running.line = shown.trim().to_owned();
                 }
             }
+            Notice::Live(_, LiveEvent::OnlyAsks) => {}
         }
     }
 
@@ -198,6 +207,13 @@ impl Sink for Progress {
         if !runs.is_empty() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
             self.draw(runs);
         }
+    }
+
+    fn pause(&mut self, _runs: &Runs) {
+        self.scroll();
+        self.bar.finish_and_clear();
+        self.bar.reset();
+        self.shown.clear();
     }
 
     fn end(&mut self, _runs: &Runs) {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::next;
 use crate::event::{LogPlace, NodeFinished, Outcome, Usage};
-use crate::store::runs::{NodeState, NodeView, RunState, RunView, StageView};
+use crate::store::runs::{Asked, NodeState, NodeView, RunState, RunView, StageView};
 
 /// One run.
 #[derive(Clone, Debug, Serialize)]
@@ -15,7 +15,7 @@ pub struct Run {
     pub workflow: String,
     /// As the user named it.
     pub file: String,
-    /// `running`, `interrupted`, `succeeded`, `failed`, `cancelled`.
+    /// `running`, `interrupted`, `succeeded`, `failed`, `cancelled`, `waiting` (for an answer).
     pub state: &'static str,
     /// RFC 3339 in UTC.
     pub began: String,
@@ -59,6 +59,8 @@ pub struct Counts {
     pub skipped: usize,
     pub cancelled: usize,
     pub running: usize,
+    /// Have put a question to a person that is not answered.
+    pub asking: usize,
     pub waiting: usize,
 }
 
@@ -67,7 +69,7 @@ pub struct Node {
     pub node: String,
     pub stage: String,
     pub needs: Vec<String>,
-    /// `waiting`, `running`, `interrupted`, or the outcome: `succeeded`, `cached`, `failed`, `timed_out`, `skipped`,
+    /// `waiting`, `running`, `asking`, `answered` (and no engine has acted on it), `interrupted`, or the outcome: `succeeded`, `cached`, `failed`, `timed_out`, `skipped`,
     /// `cancelled`.
     pub state: &'static str,
     pub attempts: u32,
@@ -87,6 +89,23 @@ pub struct Node {
     /// Where its log is.
     pub log: Option<LogPlace>,
     pub usage: Option<Usage>,
+    /// The question that it puts to a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+}
+
+/// A question of a gate that has not ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Question {
+    pub message: String,
+    /// RFC 3339 in UTC.
+    pub since: String,
+    /// When it expires.
+    pub until: Option<String>,
+    /// `approved`, `rejected` or `expired`, once it is answered.
+    pub verdict: Option<&'static str>,
+    pub answer: Option<String>,
+    pub by: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -140,6 +159,7 @@ pub fn counts(view: &RunView) -> Counts {
         let place = match &node.state {
             NodeState::Waiting => &mut counts.waiting,
             NodeState::Running => &mut counts.running,
+            NodeState::Asking => &mut counts.asking,
             NodeState::Finished(finished) => match finished.outcome {
                 Outcome::Succeeded => &mut counts.ran,
                 Outcome::Cached => &mut counts.cached,
@@ -162,7 +182,7 @@ pub fn saved_ms(view: &RunView) -> u64 {
 pub fn finished(view: &RunView) -> impl Iterator<Item = &NodeFinished> {
     view.steps().filter_map(|node| match &node.state {
         NodeState::Finished(finished) => Some(&**finished),
-        NodeState::Waiting | NodeState::Running => None,
+        NodeState::Waiting | NodeState::Running | NodeState::Asking => None,
     })
 }
 
@@ -173,6 +193,8 @@ pub fn state_word(node: &NodeView, engine_is_alive: bool) -> &'static str {
         NodeState::Running if engine_is_alive => "running",
         NodeState::Running if node.summary.external => "unknown",
         NodeState::Running => "interrupted",
+        NodeState::Asking if node.asked.as_ref().is_some_and(|asked| asked.answer.is_some()) => "answered",
+        NodeState::Asking => "asking",
         NodeState::Finished(finished) => finished.outcome.word(),
     }
 }
@@ -184,9 +206,10 @@ fn stage(view: &StageView) -> Stage {
 fn node(view: &NodeView, engine_is_alive: bool) -> Node {
     let finished = match &view.state {
         NodeState::Finished(finished) => Some(&**finished),
-        NodeState::Waiting | NodeState::Running => None,
+        NodeState::Waiting | NodeState::Running | NodeState::Asking => None,
     };
     let result = finished.and_then(|finished| finished.result.as_ref());
+    let open = view.asked.as_ref().filter(|asked| !asked.is_settled);
     Node {
         node: view.summary.node.clone(),
         stage: view.summary.stage.clone(),
@@ -196,6 +219,7 @@ fn node(view: &NodeView, engine_is_alive: bool) -> Node {
         why: finished
             .map(|finished| &finished.message)
             .filter(|text| !text.is_empty())
+            .or(open.map(|asked| &asked.message))
             .unwrap_or(&view.why)
             .clone(),
         started: view.started.clone(),
@@ -210,5 +234,18 @@ fn node(view: &NodeView, engine_is_alive: bool) -> Node {
         outputs: result.map(|result| result.outputs.clone()).unwrap_or_default(),
         log: finished.and_then(|finished| finished.log.clone()),
         usage: finished.map(|finished| finished.usage),
+        question: open.map(question),
+    }
+}
+
+fn question(asked: &Asked) -> Question {
+    let answer = asked.answer.as_ref();
+    Question {
+        message: asked.message.clone(),
+        since: asked.since.clone(),
+        until: asked.until.clone(),
+        verdict: answer.map(|answer| answer.verdict.word()),
+        answer: answer.map(|answer| answer.message.clone()),
+        by: answer.map(|answer| answer.by.clone()),
     }
 }

@@ -133,10 +133,13 @@ fn headline(view: &RunView) -> String {
         RunState::Succeeded => style::green("succeeded"),
         RunState::Failed => style::red("failed"),
         RunState::Cancelled => style::yellow("cancelled"),
+        RunState::Waiting => style::yellow("waits for an answer"),
         RunState::Interrupted => style::yellow("interrupted"),
         RunState::Running => style::cyan("running"),
     };
-    let took = view.finished.as_ref().map(|finished| format!(" in {}", text::duration(finished.duration_ms)));
+    let after = if view.state() == RunState::Waiting { "after" } else { "in" };
+    let took =
+        view.finished.as_ref().map(|finished| format!(" {after} {}", text::duration(finished.duration_ms)));
     let name = style::bold(&text::line(&view.started.workflow));
     format!("{name} {state}{}  {}", took.unwrap_or_default(), style::dim(view.run.as_str()))
 }
@@ -151,6 +154,7 @@ pub fn counts(view: &RunView) -> String {
         (counts.skipped, "skipped"),
         (counts.cancelled, "cancelled"),
         (counts.running, "running"),
+        (counts.asking, "asking"),
         (counts.waiting, "waiting"),
     ];
     let some =

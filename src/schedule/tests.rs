@@ -122,6 +122,17 @@ fn a_parked_node_gives_its_place_in_a_group_back() {
 }
 
 #[test]
+fn a_node_that_takes_no_job_starts_while_all_jobs_are_taken() {
+    let mut graph = graph(&[&[], &[], &[1]]);
+    graph.vertices[1].takes_no_job = true;
+    let mut scheduler = scheduler(graph, 1);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(1), Command::Start(0)]);
+    assert_eq!((scheduler.running(), scheduler.parked()), (1, 1));
+    assert_eq!(scheduler.handle(Input::Ended(1, End::Succeeded)), []);
+    assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(2)]);
+}
+
+#[test]
 fn only_a_running_node_can_be_parked() {
     let mut scheduler = scheduler(graph(&[&[], &[0]]), 1);
     assert_eq!(scheduler.handle(Input::Park(0)), []);
@@ -204,7 +215,9 @@ proptest! {
                 let mut needs: Vec<_> = needs.iter().copied().filter(|&need| need < node).collect();
                 needs.sort_unstable();
                 needs.dedup();
-                Vertex { needs, weight: u64::from(ends[node]), group: choices[node].then_some(1), ..Vertex::default() }
+                let takes_no_job = ends[node] == 9;
+                let group = (choices[node] && !takes_no_job).then_some(1);
+                Vertex { needs, weight: u64::from(ends[node]), group, takes_no_job, ..Vertex::default() }
             })
             .collect();
         let count = vertices.len();
@@ -225,7 +238,7 @@ proptest! {
                         for &need in &vertices[node].needs {
                             prop_assert_eq!(ended[need], Some(End::Succeeded));
                         }
-                        running.push(node);
+                        if ends[node] == 9 { parked.push(node) } else { running.push(node) }
                     }
                     Command::Skip(node, need) => {
                         prop_assert!(ended[node].is_none());

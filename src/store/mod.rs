@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod cache;
+pub mod decisions;
 pub mod index;
 pub mod journal;
 pub mod operations;
@@ -47,7 +48,7 @@ impl Store {
         &self.root
     }
 
-    /// Makes the folders and the format mark; refuses a store of a newer format. For commands that write.
+    /// Makes the folders and the format mark, or raises an older one; refuses a store of a newer format. For commands that write.
     ///
     /// # Errors
     /// When a folder cannot be made or the store is newer than this program.
@@ -55,7 +56,8 @@ impl Store {
         disk::create_directory(&self.runs_directory())?;
         disk::create_directory(&self.artifacts_directory())?;
         let mark = self.root.join("format");
-        if self.check_format()?.is_none() {
+        // An older spb must not take for whole what it knows only a part of.
+        if self.check_format()?.is_none_or(|found| found < event::FORMAT) {
             disk::replace(&mark, format!("{}\n", event::FORMAT).as_bytes(), Durability::PowerLoss)?;
         }
         Ok(())
@@ -112,6 +114,12 @@ impl Store {
     pub fn log(&self, run: &RunId, node: &str, attempt: u32) -> PathBuf {
         let name = if attempt <= 1 { format!("{node}.log") } else { format!("{node}@{attempt}.log") };
         self.run_directory(run).join("logs").join(name)
+    }
+
+    /// The answer to a question of a gate. No node id holds `@`.
+    pub fn decision(&self, run: &RunId, node: &str, number: u32) -> PathBuf {
+        let name = if number <= 1 { format!("{node}.json") } else { format!("{node}@{number}.json") };
+        self.run_directory(run).join("decisions").join(name)
     }
 
     /// Processes of the run's nodes, noted when they start.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+use super::decisions::{self, Decision};
 use super::{Store, StoreError, journal};
 use crate::event::{Engine, NodeFinished, NodeSummary, Outcome, Record, RunEvent, RunFinished, RunStarted};
 use crate::host;
@@ -44,6 +45,23 @@ pub struct NodeView {
     pub inside: Option<String>,
     /// Other nodes run in its place.
     pub is_expanded: bool,
+    /// The last question it put, if it is a gate.
+    pub asked: Option<Asked>,
+}
+
+/// A question to a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub number: u32,
+    pub message: String,
+    pub about: String,
+    /// When it was put first, and when it expires, RFC 3339.
+    pub since: String,
+    pub until: Option<String>,
+    /// The node has ended by its answer, or without one for good: no answer is taken any more.
+    pub is_settled: bool,
+    /// Its answer, as long as no engine has acted on it.
+    pub answer: Option<Decision>,
 }
 
 impl NodeView {
@@ -56,6 +74,7 @@ impl NodeView {
             started: None,
             inside: None,
             is_expanded: false,
+            asked: None,
         }
     }
 
@@ -64,7 +83,7 @@ impl NodeView {
     fn is_unknown(&self) -> bool {
         self.summary.external
             && match &self.state {
-                NodeState::Waiting => false,
+                NodeState::Waiting | NodeState::Asking => false,
                 NodeState::Running => true,
                 NodeState::Finished(finished) => match finished.outcome {
                     Outcome::Failed => finished.exit_code == Some(0) || finished.signal.is_some(),
@@ -79,6 +98,8 @@ impl NodeView {
 pub enum NodeState {
     Waiting,
     Running,
+    /// It has put a question to a person, and its end is not recorded.
+    Asking,
     Finished(Box<NodeFinished>),
 }
 
@@ -98,6 +119,8 @@ pub enum RunState {
     Succeeded,
     Failed,
     Cancelled,
+    /// No engine works on it: what is left needs a person's answer.
+    Waiting,
 }
 
 impl RunState {
@@ -108,6 +131,7 @@ impl RunState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Waiting => "waiting",
         }
     }
 }
@@ -120,6 +144,7 @@ impl RunView {
                 RunOutcome::Succeeded => RunState::Succeeded,
                 RunOutcome::Failed => RunState::Failed,
                 RunOutcome::Cancelled => RunState::Cancelled,
+                RunOutcome::Waiting => RunState::Waiting,
             },
             None if host::is_alive(&self.engine.process) => RunState::Running,
             None => RunState::Interrupted,
@@ -148,16 +173,28 @@ impl RunView {
     fn failed_by_itself(&self, node: &NodeView) -> bool {
         let failed = |node: &NodeView| match &node.state {
             NodeState::Finished(finished) => finished.outcome.is_failure(),
-            NodeState::Waiting | NodeState::Running => false,
+            NodeState::Waiting | NodeState::Running | NodeState::Asking => false,
         };
         let id = &node.summary.node;
         failed(node) && !self.nodes.values().any(|inner| inner.inside.as_ref() == Some(id) && failed(inner))
     }
 
+    /// Questions that can be answered, or were and no engine has acted on it, by node in plan order.
+    pub fn questions(&self) -> impl Iterator<Item = (&str, &Asked)> {
+        let asked =
+            self.nodes.values().filter_map(|node| Some((node.summary.node.as_str(), node.asked.as_ref()?)));
+        asked.filter(|(_, asked)| !asked.is_settled)
+    }
+
+    /// Those that nobody has answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = (&str, &Asked)> {
+        self.questions().filter(|(_, asked)| asked.answer.is_none())
+    }
+
     pub fn count(&self, matches: impl Fn(Outcome) -> bool) -> usize {
         let ended = self.steps().filter_map(|node| match &node.state {
             NodeState::Finished(finished) => Some(finished.outcome),
-            NodeState::Waiting | NodeState::Running => None,
+            NodeState::Waiting | NodeState::Running | NodeState::Asking => None,
         });
         ended.filter(|&outcome| matches(outcome)).count()
     }
@@ -197,8 +234,31 @@ impl RunView {
             }
             RunEvent::NodeRetry { .. } => {}
             RunEvent::NodeExpanded { node, into } => self.expanded(node, into, &record.time),
+            RunEvent::ApprovalAsked { node, number, message, about, until } => {
+                if let Some(view) = self.nodes.get_mut(node) {
+                    let since = match &view.asked {
+                        Some(before) if before.number == *number => before.since.clone(),
+                        _ => record.time.clone(),
+                    };
+                    view.state = NodeState::Asking;
+                    view.started = Some(since.clone());
+                    view.asked = Some(Asked {
+                        number: *number,
+                        message: message.clone(),
+                        about: about.clone(),
+                        since,
+                        until: until.clone(),
+                        is_settled: false,
+                        answer: None,
+                    });
+                }
+            }
             RunEvent::NodeFinished(finished) => {
                 if let Some(view) = self.nodes.get_mut(&finished.node) {
+                    if let Some(asked) = &mut view.asked {
+                        // A question that a stop cut off is still there for the next engine.
+                        asked.is_settled = finished.outcome != Outcome::Cancelled;
+                    }
                     view.state = NodeState::Finished(finished.clone());
                 }
             }
@@ -292,6 +352,12 @@ pub fn view(store: &Store, run: &RunId) -> Result<RunView, StoreError> {
         view.apply(record);
     }
     view.whole = journal.whole;
+    for (id, node) in &mut view.nodes {
+        if let Some(asked) = node.asked.as_mut().filter(|asked| !asked.is_settled) {
+            // One that cannot be read is the business of the engine, which says so.
+            asked.answer = decisions::read(store, run, id, asked.number).ok().flatten();
+        }
+    }
     Ok(view)
 }
 

@@ -33,7 +33,8 @@ impl Dispatcher {
             let graphs = self.graphs.iter().filter(|graph| graph.number == number);
             let made = graphs.flat_map(|graph| finish::made(graph, &self.ended[graph.first..])).collect();
             let shared = Arc::clone(&self.shared);
-            let finish = Finish { run: number, nodes, makers, made, stopped, began: self.began };
+            let asks = self.gates.of(number).map(|asked| (asked.id.clone(), asked.message.clone())).collect();
+            let finish = Finish { run: number, nodes, makers, made, stopped, asks, began: self.began };
             let must_sweep = self.has_started_units;
             let ended = tokio::task::spawn_blocking(move || {
                 if must_sweep {

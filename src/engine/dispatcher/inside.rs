@@ -9,7 +9,7 @@ use crate::engine::inner::{self, Closed};
 use crate::engine::{RunContext, graph, setup, unit};
 use crate::event::{NodeFinished, NodeResult, NodeSummary, Outcome, RunEvent};
 use crate::executor::Stop;
-use crate::schedule::{End, Input, NodeId};
+use crate::schedule::{End, NodeId};
 use crate::store::recorder::Objects;
 use crate::store::runs::NodeState;
 
@@ -31,7 +31,6 @@ impl Dispatcher {
         match inner::open(&run, instance, &self.ended, self.ended.len()) {
             Err(message) => self.fail(node, message),
             Ok(graph) => {
-                self.commands.extend(self.scheduler.handle(Input::Park(node)));
                 self.add(node, graph, Instant::now(), Vec::new());
             }
         }
