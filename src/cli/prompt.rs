@@ -129,6 +129,8 @@ impl Prompt {
     fn withdraw(&mut self) {
         self.is_free = false;
         if self.shown.take().is_some() {
+            // Half a line must not become a command of the shell.
+            terminal::discard_input();
             say("\n");
         }
     }

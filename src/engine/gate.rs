@@ -116,7 +116,7 @@ impl Gates {
             }
         };
         let message = question.message.clone();
-        let asked = Asked { number, message, about, since, until, is_settled: false, answer: None };
+        let asked = Asked { number, seq: 0, message, about, since, until, is_settled: false, answer: None };
         let expires = asked.until.as_ref().and_then(|until| until.parse().ok());
         let open = Open { question, number, until: expires };
         let end = open.look(shared);

@@ -16,6 +16,9 @@ pub fn is_foreground() -> bool {
 
 /// Forgets what was typed and not read: it was meant for something else than what is asked next.
 pub fn discard_input() {
-    // SAFETY: no memory is involved.
-    unsafe { libc::tcflush(libc::STDIN_FILENO, libc::TCIFLUSH) };
+    // In the background this, too, would stop us.
+    if is_foreground() {
+        // SAFETY: no memory is involved.
+        unsafe { libc::tcflush(libc::STDIN_FILENO, libc::TCIFLUSH) };
+    }
 }

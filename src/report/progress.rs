@@ -32,6 +32,8 @@ pub struct Progress {
     ended: Vec<String>,
     drawn: Option<Instant>,
     shown: String,
+    /// Nothing of it is on the terminal, which is someone else's.
+    is_paused: bool,
     began: Instant,
     totals: HashMap<RunId, Totals>,
 }
@@ -73,6 +75,7 @@ impl Progress {
             ended: Vec::new(),
             drawn: None,
             shown: String::new(),
+            is_paused: false,
             began: Instant::now(),
             totals: HashMap::new(),
         }
@@ -161,6 +164,10 @@ impl Progress {
 
     fn draw(&mut self, runs: &Runs) {
         let columns = usize::from(console::Term::stderr().size().1).saturating_sub(1).max(20);
+        if std::mem::take(&mut self.is_paused) {
+            self.shown.clear();
+            self.bar.reset();
+        }
         let lower = self.coloured(self.lower(runs, columns));
         // An unchanged picture is not drawn again: that would flicker.
         if lower != self.shown {
@@ -211,9 +218,9 @@ impl Sink for Progress {
 
     fn pause(&mut self, _runs: &Runs) {
         self.scroll();
+        // Reset only when it is drawn again: that draws.
         self.bar.finish_and_clear();
-        self.bar.reset();
-        self.shown.clear();
+        self.is_paused = true;
     }
 
     fn end(&mut self, _runs: &Runs) {

@@ -292,6 +292,7 @@ fn json_has_the_counts_the_nodes_and_the_next_commands() {
       "skipped": 1,
       "cancelled": 0,
       "running": 0,
+      "asking": 0,
       "waiting": 0
     }
     "#);

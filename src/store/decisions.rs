@@ -158,7 +158,7 @@ mod tests {
             (&other, "it answers question 1 of `other`"),
             (&newer, "written by a newer spb"),
         ] {
-            std::fs::write(&path, text).unwrap();
+            disk::replace(&path, text.as_bytes(), disk::Durability::Crash).unwrap();
             let error = read(&store, &run, "gate", 1).unwrap_err().to_string();
             assert!(error.contains(expect) && error.contains("gate.json"), "{error}");
         }

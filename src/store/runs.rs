@@ -53,6 +53,8 @@ pub struct NodeView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub number: u32,
+    /// Of its record in the journal.
+    pub seq: u64,
     pub message: String,
     pub about: String,
     /// When it was put first, and when it expires, RFC 3339.
@@ -179,11 +181,12 @@ impl RunView {
         failed(node) && !self.nodes.values().any(|inner| inner.inside.as_ref() == Some(id) && failed(inner))
     }
 
-    /// Questions that can be answered, or were and no engine has acted on it, by node in plan order.
+    /// Questions that can be answered, or were and no engine has acted on it, by node, in the order in which they were put.
     pub fn questions(&self) -> impl Iterator<Item = (&str, &Asked)> {
-        let asked =
-            self.nodes.values().filter_map(|node| Some((node.summary.node.as_str(), node.asked.as_ref()?)));
-        asked.filter(|(_, asked)| !asked.is_settled)
+        let asked = self.nodes.iter().filter_map(|(id, node)| Some((id.as_str(), node.asked.as_ref()?)));
+        let mut open: Vec<_> = asked.filter(|(_, asked)| !asked.is_settled).collect();
+        open.sort_by_key(|(_, asked)| asked.seq);
+        open.into_iter()
     }
 
     /// Those that nobody has answered.
@@ -244,6 +247,7 @@ impl RunView {
                     view.started = Some(since.clone());
                     view.asked = Some(Asked {
                         number: *number,
+                        seq: record.seq,
                         message: message.clone(),
                         about: about.clone(),
                         since,

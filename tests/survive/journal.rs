@@ -138,7 +138,8 @@ fn a_missing_or_damaged_copy_of_the_workflow_is_told() {
 fn a_journal_of_a_newer_version_is_refused_by_name() {
     let (world, run, journal) = failed();
     let text = fs::read_to_string(&journal).unwrap();
-    let first = text.lines().next().unwrap().replace("\"format\":1", "\"format\":99");
+    let first =
+        text.lines().next().unwrap().replace(&format!("\"format\":{}", spb::event::FORMAT), "\"format\":99");
     let body = first.rsplit_once(",\"sum\":\"").unwrap().0;
     let sum = &blake3::hash(body.as_bytes()).to_hex()[..16];
     let rest: String = text.lines().skip(1).map(|line| format!("{line}\n")).collect();
