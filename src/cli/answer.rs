@@ -174,7 +174,16 @@ fn find(store: &Store, words: &[String]) -> Result<(RunView, Option<String>), Fa
         [run, node, ..] => Ok((view(run)?, Some(node.clone()))),
         [word] => match newest(store) {
             Ok(newest) if !node::instances(&newest, word).is_empty() => Ok((newest, Some(word.clone()))),
-            _ => Ok((view(word)?, None)),
+            _ => match runs::find(store, Some(word)) {
+                Ok(run) => Ok((runs::view(store, &run)?, None)),
+                // A node that asks nothing now: why is said below.
+                Err(unknown) => match view("latest") {
+                    Ok(latest) if !node::instances(&latest, word).is_empty() => {
+                        Ok((latest, Some(word.clone())))
+                    }
+                    _ => Err(unknown.into()),
+                },
+            },
         },
     }
 }

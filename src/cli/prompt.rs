@@ -117,12 +117,14 @@ impl Prompt {
     /// No answer from this terminal.
     fn put_off(&mut self) {
         say("\n");
+        self.done.extend(self.shown.take());
         match &self.later {
-            Later::Leave(patience) => patience.end(),
+            Later::Leave(patience) => {
+                patience.end();
+                self.is_free = false;
+            }
             Later::Stay => say("  waiting for an answer by `spb approve` or `spb reject`\n"),
         }
-        self.done.extend(self.shown.take());
-        self.is_free = false;
     }
 
     /// Something happens again: the question, if it is still one, is put again when the terminal is free.

@@ -1,5 +1,7 @@
 //! `spb status`: one run, node by node. Writes nothing and locks nothing.
 
+use std::borrow::Cow;
+
 use super::{Context, Exit, Failure, out};
 use crate::report::table::Table;
 use crate::report::{next, shape, style, summary, text};
@@ -94,30 +96,35 @@ fn nodes(view: &RunView) -> Table {
             text::line(&node.summary.stage).into_owned(),
             out::node_state(shape::state_word(node, engine_is_alive)),
             took,
-            text::line(why).into_owned(),
+            text::line(&why).into_owned(),
         ]);
     }
     table
 }
 
-fn took_and_why(node: &NodeView, engine_is_alive: bool) -> (String, &str) {
+fn took_and_why(node: &NodeView, engine_is_alive: bool) -> (String, Cow<'_, str>) {
     match &node.state {
         NodeState::Finished(finished) => {
             let took =
                 if finished.attempts > 0 { text::duration(finished.duration_ms) } else { String::new() };
             let why = if finished.message.is_empty() { &node.why } else { &finished.message };
-            (took, why)
+            (took, why.into())
         }
         NodeState::Running if engine_is_alive => {
             let since = node.started.as_deref().map(text::since);
-            (since.map(text::duration).unwrap_or_default(), &node.why)
+            (since.map(text::duration).unwrap_or_default(), node.why.as_str().into())
         }
         NodeState::Asking => {
             let since = node.asked.as_ref().map(|asked| text::duration(text::since(&asked.since)));
-            let what = node.asked.as_ref().map_or("", |asked| &asked.message);
+            let what = node.asked.as_ref().map_or(Cow::Borrowed(""), |asked| match &asked.answer {
+                Some(answer) => {
+                    format!("{} by {}: {}", answer.verdict.word(), answer.by, asked.message).into()
+                }
+                None => asked.message.as_str().into(),
+            });
             (since.unwrap_or_default(), what)
         }
-        NodeState::Running | NodeState::Waiting => (String::new(), &node.why),
+        NodeState::Running | NodeState::Waiting => (String::new(), node.why.as_str().into()),
     }
 }
 

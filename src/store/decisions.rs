@@ -81,7 +81,11 @@ pub fn decide(store: &Store, run: &RunId, decision: &Decision) -> Result<Decided
     let directory = path.parent().unwrap_or(store.root());
     if !directory.exists() {
         disk::create_directory(directory)?;
-        disk::sync_directory(&store.run_directory(run))?;
+        // The names of all that was made must survive a power loss as well.
+        let (made, kept) = (directory, store.run_directory(run));
+        for parent in made.ancestors().skip(1).take_while(|parent| parent.starts_with(&kept)) {
+            disk::sync_directory(parent)?;
+        }
     }
     let mut text = serde_json::to_string(decision).expect("a decision is plain data");
     text.push('\n');

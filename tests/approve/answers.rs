@@ -117,8 +117,8 @@ fn the_first_answer_counts_and_a_second_says_so() {
     );
     let run = world.resume().success();
     assert_eq!(run.output("gate", "message"), json!("one"));
-    for verb in ["approve", "reject"] {
-        let late = world.say(&[verb, &run.id(), "gate"]).exits(2);
+    for words in [&["approve", &run.id(), "gate"][..], &["reject", "gate"]] {
+        let late = world.say(words).exits(2);
         assert!(late.stderr.contains("has its answer: approved by Tester: one"), "{late}");
     }
 }

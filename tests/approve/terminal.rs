@@ -170,6 +170,20 @@ fn two_questions_are_put_one_after_the_other() {
 }
 
 #[test]
+fn with_wait_each_question_can_be_put_off() {
+    let world = World::new();
+    let workflow = "nodes:\n  one: { approve: First? }\n  two: { approve: Second? }\n";
+    let mut terminal = terminal(&world, workflow, &["--wait"]);
+    terminal.sees(PROMPT, 1);
+    terminal.types("\n");
+    terminal.sees(PROMPT, 2);
+    terminal.types("y\n");
+    crate::common::until(|| world.node("two")["state"] == "succeeded");
+    world.say(&["approve", "one"]).success();
+    terminal.exits(0);
+}
+
+#[test]
 fn what_is_typed_before_the_question_is_no_answer() {
     let world = World::new();
     let busy = world.gate("busy");
