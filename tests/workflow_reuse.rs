@@ -7,20 +7,26 @@
     reason = "tests may fail, and make what they look at"
 )]
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use spb::plan::cycle;
 use spb::workflow::expr::Template;
-use spb::workflow::model::{Action, Workflow};
+use spb::workflow::model::{Action, Axis, ForEach, Workflow};
 use spb::workflow::problem::Severity;
-use spb::workflow::{Loaded, read_with, show};
+use spb::workflow::{Loaded, ReadError, load_from, read_with, show};
 
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir("tests/cases/reuse").unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path().join("main.yaml")).collect();
     files.sort();
     files
+}
+
+fn codes(loaded: &Loaded) -> Vec<&'static str> {
+    loaded.problems.list.iter().map(|problem| problem.code).collect()
 }
 
 /// What a reader should see of a file: its problems, or else its nodes with everything that depends on other files.
@@ -50,6 +56,12 @@ fn describe(workflow: &Workflow, indent: &str, text: &mut String) {
         if !node.when.is_success() {
             put(text, "when", &node.when.source());
         }
+        if let Some(ForEach { items: Axis::Expression(items), .. }) = &node.for_each {
+            put(text, "for each of", &items.source());
+        }
+        if let Some(repeat) = &node.repeat {
+            put(text, "until", &repeat.until.source());
+        }
         for (name, value) in &node.env {
             put(text, name, &value.source());
         }
@@ -62,6 +74,7 @@ fn describe(workflow: &Workflow, indent: &str, text: &mut String) {
                 let words: Vec<&str> = words.iter().map(Template::source).collect();
                 put(text, "run", &words.join(" "));
             }
+            Action::Approve { message } => put(text, "ask", &message.source()),
             Action::Workflow(uses) => {
                 for (name, value) in &uses.with {
                     let value = match value.is_constant() {
@@ -111,4 +124,186 @@ fn assert_consistent(loaded: &Loaded) {
             assert!(source.text.get(own.start..own.end).is_some(), "{problem:?} points outside the texts");
         }
     }
+}
+
+#[test]
+fn files_outside_of_the_repository_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        std::fs::write(path(name), text).unwrap();
+    };
+    let inner = "version: 1\nnodes: { a: { run: make } }\n";
+    write("outside.yaml", inner);
+    write("repository/.git/HEAD", "ref: refs/heads/main\n");
+    write("repository/inside.yaml", inner);
+    std::os::unix::fs::symlink("../outside.yaml", path("repository/link.yaml")).unwrap();
+    std::os::unix::fs::symlink("inside.yaml", path("repository/good.yaml")).unwrap();
+    for (file, accepted) in [
+        ("../inside.yaml", true),
+        ("../good.yaml", true),
+        ("../flows/../inside.yaml", true),
+        ("../../outside.yaml", false),
+        ("../link.yaml", false),
+        ("../../nothing.yaml", false),
+    ] {
+        for text in [
+            format!("version: 1\nnodes: {{ x: {{ uses: {file} }} }}\n"),
+            format!("version: 1\ninclude: [{file}]\n"),
+        ] {
+            write("repository/flows/main.yaml", &text);
+            let loaded = read_with(&path("repository/flows/main.yaml"), cycle::problems).unwrap();
+            assert_eq!(loaded.workflow.is_some(), accepted, "{text}{}", shown(&loaded));
+            if !accepted {
+                assert_eq!(codes(&loaded), ["spb::reuse::file"], "{text}");
+            }
+        }
+    }
+    // Outside of any repository, every folder will do.
+    write("flows/main.yaml", "version: 1\nnodes: { x: { uses: ../outside.yaml } }\n");
+    assert!(read_with(&path("flows/main.yaml"), cycle::problems).unwrap().workflow.is_some());
+}
+
+#[test]
+fn what_is_no_file_is_refused_without_waiting_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    std::fs::File::create(path("large")).unwrap().set_len(17 << 20).unwrap();
+    std::fs::write(
+        path("utf16"),
+        "version: 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    std::fs::write(path("empty"), "").unwrap();
+    std::fs::write(
+        path("main.yaml"),
+        "version: 1\ninclude: [utf16]\nnodes: { a: { uses: pipe }, b: { uses: large }, c: { uses: empty } }\n",
+    )
+    .unwrap();
+    let loaded = read_with(&path("main.yaml"), cycle::problems).unwrap();
+    assert_consistent(&loaded);
+    let found = codes(&loaded);
+    assert_eq!(found, ["spb::reuse::file", "spb::reuse::file", "spb::file::utf16", "spb::file::empty"]);
+    let text = shown(&loaded);
+    assert!(text.contains("/empty: the file is empty") && text.contains("/utf16: "), "{text}");
+}
+
+/// Files by their paths, and how often each was asked for.
+struct Shelf(BTreeMap<&'static str, String>, RefCell<BTreeMap<PathBuf, usize>>);
+
+impl Shelf {
+    fn new(files: &[(&'static str, &str)]) -> Self {
+        let files = files.iter().map(|(path, text)| (*path, (*text).to_owned()));
+        Self(files.collect(), RefCell::default())
+    }
+
+    fn load(&self) -> Loaded {
+        let fetch = |path: &Path| {
+            *self.1.borrow_mut().entry(path.to_owned()).or_default() += 1;
+            let found = path.to_str().and_then(|path| self.0.get(path));
+            found
+                .map(|text| text.clone().into_bytes())
+                .ok_or_else(|| ReadError::NotKept { path: path.to_owned() })
+        };
+        let first = "flows/main.yaml";
+        load_from(Path::new(first), self.0[first].clone().into_bytes(), &fetch, cycle::problems)
+    }
+}
+
+#[test]
+fn a_file_is_read_once_however_often_it_is_used() {
+    let mut text =
+        "version: 1\ninclude: [./part.yaml, { file: part.yaml, prefix: again }]\nnodes:\n".to_owned();
+    for number in 0..1000 {
+        writeln!(text, "  n{number}: {{ uses: ./inner/../part.yaml, with: {{ x: \"{number}\" }} }}").unwrap();
+    }
+    let part = "version: 1\ninputs: { x: { type: string, default: a } }\n\
+                nodes: { a: { uses: ../inner.yaml }, b: { env: { X: \"${{ inputs.x }}\" }, run: make } }\n";
+    let inner = "version: 1\nnodes: { a: { run: make } }\n";
+    let shelf = Shelf::new(&[("flows/main.yaml", &text), ("flows/part.yaml", part), ("inner.yaml", inner)]);
+    let loaded = shelf.load();
+    let workflow = loaded.workflow.unwrap();
+    assert_eq!(workflow.nodes.len(), 1004);
+    assert_eq!(shelf.1.borrow().values().copied().collect::<Vec<_>>(), [1, 1]);
+    let used: Vec<*const Workflow> = workflow
+        .nodes
+        .values()
+        .filter_map(|node| match &node.action {
+            Action::Workflow(uses) => Some(std::sync::Arc::as_ptr(&uses.workflow)),
+            Action::Script { .. } | Action::Command { .. } | Action::Approve { .. } => None,
+        })
+        .collect();
+    assert_eq!(used.len(), 1002);
+    assert_eq!(used.iter().collect::<std::collections::BTreeSet<_>>().len(), 2, "checked once each");
+    assert_eq!(workflow.sources.len(), 3);
+    assert_eq!(workflow.with_used().len(), 3);
+}
+
+#[test]
+fn what_is_not_on_the_shelf_is_a_problem() {
+    let shelf = Shelf::new(&[("flows/main.yaml", "version: 1\nnodes: { a: { uses: ./part.yaml } }\n")]);
+    let loaded = shelf.load();
+    assert_eq!(codes(&loaded), ["spb::reuse::file"]);
+    assert!(shown(&loaded).contains("the run kept no copy of `flows/part.yaml`"), "{}", shown(&loaded));
+}
+
+#[test]
+fn files_that_include_each_other_without_end_are_stopped() {
+    // Each file includes the next one twice: 65,536 of the last.
+    let names: Vec<String> = (0..16).map(|number| format!("flows/f{number}.yaml")).collect();
+    let mut files: Vec<(&'static str, String)> =
+        vec![("flows/main.yaml", "version: 1\ninclude: [f0.yaml]\n".to_owned())];
+    for (number, name) in names.into_iter().enumerate() {
+        let next = number + 1;
+        let text = match number {
+            14.. => "version: 1\nnodes: { a: { run: make } }\n".to_owned(),
+            _ => format!(
+                "version: 1\ninclude: [{{ file: f{next}.yaml, prefix: a }}, {{ file: f{next}.yaml, prefix: b }}]\n"
+            ),
+        };
+        files.push((name.leak(), text));
+    }
+    let files: Vec<(&'static str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let loaded = Shelf::new(&files).load();
+    assert!(codes(&loaded).contains(&"spb::include::many"), "{:?}", codes(&loaded));
+    assert!(loaded.problems.list.len() < 20, "{} problems", loaded.problems.list.len());
+}
+
+#[test]
+fn problems_as_json_name_their_own_file() {
+    let loaded =
+        read_with(Path::new("tests/cases/reuse/uses-problems-inside/main.yaml"), cycle::problems).unwrap();
+    let json = show::to_json(&loaded.problems);
+    let places: Vec<(&str, u64, u64)> = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let file = problem["file"].as_str().unwrap().rsplit('/').next().unwrap();
+            (file, problem["line"].as_u64().unwrap(), problem["column"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [("main.yaml", 5, 19), ("inner.yaml", 5, 29), ("inner.yaml", 5, 35), ("broken.yaml", 2, 8)]
+    );
+}
+
+#[test]
+fn every_example_is_valid() {
+    let mut checked = 0;
+    for folder in ["examples", "examples/shared", "examples/failing", "workflows"] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let loaded = read_with(&path, cycle::problems).unwrap();
+                assert_eq!(show::render(&loaded.problems, false, 100), "", "{}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 20, "only {checked} files");
 }

@@ -65,7 +65,7 @@ impl Expressions {
         let Some(template) = self.compiled(text, span, problems) else { return Template::constant("") };
         let faults = template.check_list(names, taker);
         problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
-        template
+        template.renamed(&names.renamed)
     }
 
     /// A condition at a place; a faulty one becomes the default.

@@ -1,7 +1,7 @@
 //! `include`: the files whose nodes, inputs and environment are those of one workflow. Each keeps its own `defaults`, and
 //! sees its own nodes by their own names, whatever prefix they get. Knows nothing of how the files are found.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +28,6 @@ const MAX_INCLUDED: usize = 1000;
 
 /// A file that is included, however far down.
 pub(super) struct Included {
-    path: PathBuf,
     parsed: Rc<Parsed>,
     /// What its nodes are called more than in the file itself: `lint-`, or nothing.
     prefix: String,
@@ -58,12 +57,10 @@ pub(super) fn units<'u>(
     included: &'u [Included],
 ) -> Vec<Unit<'u>> {
     let first = Unit { source, root, prefix: "", prefix_span: Span::default(), through: &[], index: 0 };
-    let mut prefixes = vec![""];
+    let mut indexes = HashMap::from([("", 0)]);
     let others = included.iter().filter_map(|one| {
-        let index = prefixes.iter().position(|known| *known == one.prefix).unwrap_or_else(|| {
-            prefixes.push(&one.prefix);
-            prefixes.len() - 1
-        });
+        let next = indexes.len();
+        let index = *indexes.entry(one.prefix.as_str()).or_insert(next);
         Some(Unit {
             source: &one.parsed.source,
             root: one.parsed.root.as_ref().filter(|root| matches!(root.kind, Kind::Map(_)))?,
@@ -79,19 +76,13 @@ pub(super) fn units<'u>(
 /// The nodes as each prefix sees them: a name is looked for with the prefix of its own file, then with that of the file
 /// around, last as it stands.
 pub(super) fn indexes(included: &[Included], drafts: &[Draft<'_, '_>]) -> Vec<NodeIndex> {
-    let names = || drafts.iter().enumerate().map(|(at, draft)| (draft.name.clone(), at));
-    let mut indexes = vec![NodeIndex::of(names())];
-    let mut known = vec![""];
+    let mut indexes = vec![NodeIndex::new(drafts.iter().map(|draft| draft.name.clone()))];
+    let mut known = HashSet::from([""]);
     for one in included {
-        if known.contains(&one.prefix.as_str()) {
-            continue;
+        if known.insert(&one.prefix) {
+            let prefixes = [&one.prefix].into_iter().chain(one.outer.iter().rev());
+            indexes.push(indexes[0].behind(prefixes.cloned().collect()));
         }
-        known.push(&one.prefix);
-        let prefixes = one.outer.iter().chain([&one.prefix]);
-        let own = prefixes.flat_map(|prefix| {
-            names().filter_map(move |(name, at)| Some((name.strip_prefix(prefix.as_str())?.to_owned(), at)))
-        });
-        indexes.push(NodeIndex::of(names().chain(own)));
     }
     indexes
 }
@@ -99,13 +90,13 @@ pub(super) fn indexes(included: &[Included], drafts: &[Draft<'_, '_>]) -> Vec<No
 impl Check<'_> {
     /// Every file that is included, in the order in which they are named.
     pub(super) fn included(&mut self, source: &Source, root: &Yaml<'_>) -> Vec<Included> {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         let from = From { path: &source.path, prefix: "", outer: &[], through: &[] };
         self.includes_of(&from, root, &mut found);
-        found
+        found.list
     }
 
-    fn includes_of(&mut self, from: &From<'_>, root: &Yaml<'_>, found: &mut Vec<Included>) {
+    fn includes_of(&mut self, from: &From<'_>, root: &Yaml<'_>, found: &mut Found) {
         let Some(list) = root.get("include").filter(|value| !value.is_null()) else { return };
         if !matches!(list.kind, Kind::List(_)) {
             let place = [Step::Key("include")];
@@ -136,10 +127,10 @@ impl Check<'_> {
                     check_names::twice("file", file, span, first)
                         .help("remove one of them, or give each a `prefix` of its own"),
                 );
-            } else if found.len() >= MAX_INCLUDED {
+            } else if found.list.len() >= MAX_INCLUDED {
                 self.problems.push(too_many(span));
                 return;
-            } else if !found.iter().any(|known| known.path == path && known.prefix == prefix) {
+            } else if found.known.insert((path.clone(), prefix.clone())) {
                 self.include(from, path, parsed, (prefix, prefix_span), found);
             }
         }
@@ -152,15 +143,14 @@ impl Check<'_> {
         path: PathBuf,
         parsed: Rc<Parsed>,
         (prefix, prefix_span): (String, Span),
-        found: &mut Vec<Included>,
+        found: &mut Found,
     ) {
         let mut outer = from.outer.to_vec();
         if !from.prefix.is_empty() && from.prefix != prefix {
             outer.push(from.prefix.to_owned());
         }
         let through: Vec<PathBuf> = from.through.iter().cloned().chain([path.clone()]).collect();
-        found.push(Included {
-            path: path.clone(),
+        found.list.push(Included {
             parsed: parsed.clone(),
             prefix: prefix.clone(),
             prefix_span,
@@ -243,6 +233,14 @@ impl Check<'_> {
             units.iter().find(|unit| unit.root.get("stages").is_some_and(|stages| !stages.is_null()));
         staged.unwrap_or(&units[0]).root
     }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    list: Vec<Included>,
+    /// Files with their prefixes.
+    known: HashSet<(PathBuf, String)>,
 }
 
 /// The file that includes.

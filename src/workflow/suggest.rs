@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// How many candidates are compared: a file with 100,000 nodes must not make a typo slow.
 const MAX_CANDIDATES: usize = 20_000;
@@ -9,30 +10,39 @@ const MAX_CANDIDATES: usize = 20_000;
 /// How often the nearest node is looked for in one file: 10,000 typos have one cause.
 const MAX_SEARCHES: usize = 50;
 
-/// The nodes of a file by name, and the nearest of them.
+/// The nodes of a workflow by name, and the nearest of them.
 #[derive(Debug)]
 pub struct NodeIndex {
-    places: HashMap<String, usize>,
+    places: Rc<HashMap<String, usize>>,
+    /// What the names of a file stand behind, innermost first.
+    prefixes: Vec<String>,
     searches_left: Cell<usize>,
 }
 
 impl NodeIndex {
     pub fn new(names: impl Iterator<Item = String>) -> Self {
-        Self::of(names.enumerate().map(|(place, name)| (name, place)))
+        let places = names.enumerate().map(|(place, name)| (name, place)).collect();
+        Self { places: Rc::new(places), prefixes: Vec::new(), searches_left: Cell::new(MAX_SEARCHES) }
     }
 
-    /// Names with their places; of one name, the last counts.
-    pub fn of(places: impl Iterator<Item = (String, usize)>) -> Self {
-        Self { places: places.collect(), searches_left: Cell::new(MAX_SEARCHES) }
+    /// The same nodes as a file sees them whose names stand behind a prefix: a name is looked for behind each of these,
+    /// innermost first, and last as it stands.
+    pub fn behind(&self, prefixes: Vec<String>) -> Self {
+        Self { places: self.places.clone(), prefixes, searches_left: Cell::new(MAX_SEARCHES) }
     }
 
     pub fn place(&self, name: &str) -> Option<usize> {
-        self.places.get(name).copied()
+        let behind = |prefix: &String| self.places.get(&format!("{prefix}{name}"));
+        self.prefixes.iter().find_map(behind).or_else(|| self.places.get(name)).copied()
     }
 
+    /// Nodes of the same file are called as they are there.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         self.searches_left.set(self.searches_left.get().checked_sub(1)?);
-        nearest(name, self.places.keys().map(String::as_str))
+        let own = |full: &'_ String| -> usize {
+            self.prefixes.first().filter(|prefix| full.starts_with(prefix.as_str())).map_or(0, String::len)
+        };
+        nearest(name, self.places.keys().map(|full| &full[own(full)..]))
     }
 }
 

@@ -117,6 +117,26 @@ fn a_changed_workflow_file_is_told_and_the_run_goes_on_with_its_own() {
 }
 
 #[test]
+fn included_files_that_changed_are_told_and_the_run_goes_on_with_its_own() {
+    let world = World::new();
+    let nodes = |text: &str| format!("version: 1\n{}", text.trim_start());
+    let included = world.named_workflow("part", &nodes(&WORKFLOW.replace("needs: [b]", "needs: [b, own]")));
+    let further = world.named_workflow("further", "nodes: { own: { run: 'echo own >> \"$HOME/ran\"' } }");
+    let main = "include: [{ file: ./part.yaml, prefix: p }, ./further.yaml]";
+    let run = world.apply(main).exits(1).ended("own succeeded, p-a succeeded, p-b failed, p-c skipped");
+    world.take_ran();
+    fs::write(world.home().join("ok"), "").unwrap();
+    let text = fs::read_to_string(&included).unwrap();
+    fs::write(&included, text.replace("cat b.txt > c.txt", "echo other > c.txt")).unwrap();
+    fs::remove_file(further).unwrap();
+    let resumed = world.resume().success();
+    assert_eq!(resumed.id(), run.id());
+    assert!(resumed.stderr.contains("wf/part.yaml` has changed since"), "{resumed}");
+    assert_eq!(world.take_ran(), "b c");
+    assert_eq!(world.show(&resumed.branch(), "c.txt").as_deref(), Some("a\n"));
+}
+
+#[test]
 fn a_missing_or_damaged_copy_of_the_workflow_is_told() {
     let (world, _, _) = failed();
     let copy = world.all_files(&world.store().join("workflows")).remove(0);
