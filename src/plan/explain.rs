@@ -57,6 +57,9 @@ pub fn resolved(plan: &Plan, instance: usize) -> Map<String, Value> {
         Action::Workflow(uses) => {
             put("uses", json!(uses.workflow.source.path));
             put("with", uses.with.iter().map(|(name, value)| (name.clone(), known.value(value))).collect());
+            put("outputs", node.output_names().into());
+            put("allow_failure", json!(node.allow_failure));
+            return keys;
         }
         Action::Approve { message } => {
             put("approve", known.text(message));

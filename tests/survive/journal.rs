@@ -137,6 +137,35 @@ fn included_files_that_changed_are_told_and_the_run_goes_on_with_its_own() {
 }
 
 #[test]
+fn used_files_that_changed_are_told_and_the_run_goes_on_with_its_own() {
+    let world = World::new();
+    let outputs = "outputs: { text: \"${{ needs.c.outputs.text }}\" }\n";
+    let inner = WORKFLOW.replace(
+        "cat b.txt > c.txt' }",
+        "cat b.txt > c.txt; echo text=c >> \"$SPB_OUTPUT\"', outputs: { text: {} } }",
+    );
+    let used = world.named_workflow("inner", &format!("{outputs}{inner}"));
+    world.named_workflow(
+        "middle",
+        "outputs: { text: \"${{ needs.m.outputs.text }}\" }\nnodes: { m: { uses: ./inner.yaml } }",
+    );
+    let main = r#"
+nodes:
+  u: { uses: ./middle.yaml }
+  last: { needs: [u], env: { TEXT: "${{ needs.u.outputs.text }}" }, run: 'echo "$TEXT" > text.txt' }
+"#;
+    let run = world.apply(main).exits(1);
+    assert_eq!(world.take_ran(), "a b", "{run}");
+    fs::write(world.home().join("ok"), "").unwrap();
+    fs::write(&used, "version: 1\nnodes: { other: { run: make } }\n").unwrap();
+    let resumed = world.resume().success();
+    assert!(resumed.stderr.contains("wf/inner.yaml` has changed since"), "{resumed}");
+    assert_eq!(world.take_ran(), "b c");
+    assert_eq!(world.show(&resumed.branch(), "c.txt").as_deref(), Some("a\n"));
+    assert_eq!(world.show(&resumed.branch(), "text.txt").as_deref(), Some("c\n"));
+}
+
+#[test]
 fn a_missing_or_damaged_copy_of_the_workflow_is_told() {
     let (world, _, _) = failed();
     let copy = world.all_files(&world.store().join("workflows")).remove(0);
