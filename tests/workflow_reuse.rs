@@ -69,7 +69,7 @@ fn describe(workflow: &Workflow, indent: &str, text: &mut String) {
             put(text, "extra", &extra.source());
         }
         match &node.action {
-            Action::Script { .. } | Action::Approve { .. } => {}
+            Action::Script { .. } => {}
             Action::Command { words } => {
                 let words: Vec<&str> = words.iter().map(Template::source).collect();
                 put(text, "run", &words.join(" "));

@@ -10,9 +10,9 @@ use crate::workflow::suggest::nearest;
 /// The one node of the run that is meant: its id, or a name that only one instance has.
 ///
 /// # Errors
-/// When there is none, or several.
+/// When there is none, or several: instances, or nodes that ran in its place.
 pub fn find<'v>(view: &'v RunView, name: &str) -> Result<&'v NodeView, Failure> {
-    if let Some(node) = view.nodes.get(name) {
+    if let Some(node) = view.nodes.get(name).filter(|node| !node.is_expanded) {
         return Ok(node);
     }
     let instances = instances(view, name);
@@ -28,11 +28,17 @@ pub fn find<'v>(view: &'v RunView, name: &str) -> Result<&'v NodeView, Failure> 
     }
 }
 
-/// The node of this id, or all instances of the node of this name, in plan order.
+/// The node of this id, or all instances of the node of this name, in plan order. Where others ran in the place of a
+/// node, those are meant.
 pub fn instances<'v>(view: &'v RunView, name: &str) -> Vec<&'v NodeView> {
-    let is_meant =
-        |id: &str| id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
-    view.nodes.values().filter(|node| is_meant(&node.summary.node)).collect()
+    let is_meant = |id: &str| {
+        let rest = id.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ',', '#', '/']))
+    };
+    let meant = || view.nodes.values().filter(|node| is_meant(&node.summary.node));
+    let inner: Vec<&NodeView> = meant().filter(|node| !node.is_expanded).collect();
+    // Nothing ran in the place of a list without items.
+    if inner.is_empty() { meant().collect() } else { inner }
 }
 
 /// The failure of a name that is no node of the run.

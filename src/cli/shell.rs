@@ -1,11 +1,10 @@
 //! `spb shell`: a shell in a worktree with what a node had or left.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 
 use super::{Context, Exit, Failure, load, node, out, resume};
 use crate::engine::unknown::Answers;
-use crate::engine::{Shared, copies, prepare, setup, unit};
+use crate::engine::{Shared, copies, inner, prepare, setup};
 use crate::event::NodeFinished;
 use crate::git::{CommitId, Holder, Lease, LeaseRequest, Repo};
 use crate::host;
@@ -114,17 +113,9 @@ fn environment(
     view: &RunView,
     finished: &NodeFinished,
 ) -> Result<Vec<(OsString, OsString)>, Failure> {
-    let run = &shared.runs[0];
-    let plan = Arc::clone(&run.plan);
     let gone = || Failure::environment(format!("the workflow has no node `{}` any more", finished.node));
-    let instance = plan.find(&finished.node).ok_or_else(gone)?;
-    let mut ended = vec![None; plan.instances.len()];
-    for kept in view.kept() {
-        if let Some(place) = plan.find(&kept.node) {
-            ended[place] = Some(unit::seen(kept));
-        }
-    }
-    let prepared = prepare::prepare(run, &plan.instances[instance], &ended, &[]);
+    let (run, instance, ended) = inner::find(&shared.runs[0], view, &finished.node).ok_or_else(gone)?;
+    let prepared = prepare::prepare(&run, &run.plan.instances[instance], &ended, &[]);
     let prepared = prepared.map_err(|error| {
         Failure::environment(format!("cannot tell the environment of `{}`: {error}", finished.node))
     })?;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::{Ended, Outer, RunContext, base, finish, prepare, setup};
+use super::{Ended, Outer, RunContext, base, finish, prepare, setup, unit};
 use crate::digest::{Digest, Hasher};
 use crate::event::{MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
 use crate::plan::{Instance, Layer, Plan};
 use crate::schedule::NodeId;
+use crate::store::runs::{NodeState, RunView};
 use crate::workflow::expr::{NeedsStatus, Scope};
 use crate::workflow::input::{self, Given};
 use crate::workflow::model::{Action, Axis, Node, Uses};
@@ -226,12 +227,7 @@ pub fn close(
     match left {
         Ok(result) => {
             finished.message = summary(run.plan.instances[instance].layer, inner);
-            if !nodes.is_empty()
-                && nodes
-                    .iter()
-                    .flatten()
-                    .all(|node| !node.outcome.is_success() || node.outcome == Outcome::Cached)
-            {
+            if is_cached(nodes) {
                 finished.outcome = Outcome::Cached;
                 finished.saved_ms = took;
             } else {
@@ -246,6 +242,13 @@ pub fn close(
         }
     }
     Closed::Ended(Box::new(finished))
+}
+
+/// Nothing in the graph had to run, and something might have had to.
+fn is_cached(nodes: &[Option<Ended>]) -> bool {
+    let outcomes = || nodes.iter().flatten().map(|node| node.outcome);
+    outcomes().any(|outcome| outcome == Outcome::Cached)
+        && outcomes().all(|outcome| matches!(outcome, Outcome::Cached | Outcome::Skipped))
 }
 
 /// Why a graph was no success.
@@ -375,4 +378,49 @@ fn outputs_of_used(
         value.map(|value| (name.clone(), value)).map_err(|error| format!("the output `{name}`: {error}"))
     };
     uses.workflow.outputs.iter().map(value).collect()
+}
+
+/// A node of a recorded run, wherever it lies: its graph, its position there, and how the nodes of that graph ended.
+pub fn find(
+    run: &Arc<RunContext>,
+    view: &RunView,
+    id: &str,
+) -> Option<(Arc<RunContext>, usize, Vec<Option<Ended>>)> {
+    let mut graph = Arc::clone(run);
+    loop {
+        let ended = ended_in(&graph, view);
+        if let Some(instance) = graph.plan.find(id) {
+            return Some((graph, instance, ended));
+        }
+        graph = Arc::new(around(&graph, view, &ended, id)?);
+    }
+}
+
+/// The graph inside of a node of this one that the node lies in.
+fn around(run: &RunContext, view: &RunView, ended: &[Option<Ended>], id: &str) -> Option<RunContext> {
+    let is_around = |instance: &Instance| {
+        let rest = id.strip_prefix(&instance.id);
+        instance.layer != Layer::Work && rest.is_some_and(|rest| rest.starts_with([':', ',', '#', '/']))
+    };
+    let outer = run.plan.instances.iter().position(is_around)?;
+    let mut graph = open(run, outer, ended, 0).ok()?;
+    loop {
+        if graph.plan.instances.iter().any(|instance| instance.id == id || is_around(instance)) {
+            return Some(graph);
+        }
+        graph = match close(run, outer, &graph, &ended_in(&graph, view), 0) {
+            Closed::Again(next) => *next,
+            Closed::Ended(_) => return None,
+        };
+    }
+}
+
+fn ended_in(graph: &RunContext, view: &RunView) -> Vec<Option<Ended>> {
+    let mut ended = vec![None; graph.first + graph.plan.instances.len()];
+    for (at, instance) in graph.plan.instances.iter().enumerate() {
+        if let Some(NodeState::Finished(finished)) = view.nodes.get(&instance.id).map(|view| &view.state) {
+            ended[graph.first + at] = Some(unit::seen(finished));
+        }
+    }
+    ended
 }

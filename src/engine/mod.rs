@@ -10,7 +10,7 @@ mod flights;
 pub mod foresee;
 pub mod gate;
 mod graph;
-mod inner;
+pub mod inner;
 pub mod lookup;
 pub mod prepare;
 mod presence;

@@ -18,5 +18,6 @@ mod merges;
 mod processes;
 mod repositories;
 mod results;
+mod reuse;
 mod several;
 mod worktrees;
