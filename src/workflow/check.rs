@@ -10,7 +10,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
-use super::check_expr::Expressions;
+use super::check_expr::{Expressions, Seen};
 use super::check_include::{self, Unit};
 use super::check_names;
 use super::check_scope::World;
@@ -94,6 +94,20 @@ pub(super) fn check(files: &Files<'_>, source: &Arc<Source>, root: &Yaml<'_>) ->
         outputs: outputs.unwrap_or_default(),
         broken_inputs: check.broken_inputs,
     }
+}
+
+/// What the expression that holds `mark` may read, as far as the file around it can be understood.
+pub(super) fn names_at(
+    files: &Files<'_>,
+    source: &Arc<Source>,
+    root: &Yaml<'_>,
+    mark: &'static str,
+) -> Option<Seen> {
+    let mut expressions = Expressions::default();
+    expressions.watch(mark);
+    let mut check = Check { problems: Vec::new(), expressions, files, broken_inputs: Vec::new() };
+    check.file(source, root);
+    check.expressions.seen()
 }
 
 impl Check<'_> {

@@ -20,9 +20,39 @@ pub struct Expressions {
     used_inputs: HashSet<String>,
     /// Some expression reads `inputs` as a whole.
     all_inputs: bool,
+    watch: Option<Watch>,
+}
+
+/// A mark in the text, and what the place with the mark may read.
+struct Watch {
+    mark: &'static str,
+    seen: Option<Seen>,
+}
+
+/// What an expression in some place may read.
+#[derive(Debug)]
+pub struct Seen {
+    pub roots: Vec<(&'static str, Type)>,
+    /// The place takes a bare condition.
+    pub condition: bool,
 }
 
 impl Expressions {
+    /// Remembers what the text that holds `mark` may read.
+    pub fn watch(&mut self, mark: &'static str) {
+        self.watch = Some(Watch { mark, seen: None });
+    }
+
+    pub fn seen(self) -> Option<Seen> {
+        self.watch?.seen
+    }
+
+    fn notice(&mut self, text: &str, condition: bool, roots: impl FnOnce() -> Vec<(&'static str, Type)>) {
+        if let Some(watch) = self.watch.as_mut().filter(|watch| text.contains(watch.mark)) {
+            watch.seen = Some(Seen { roots: roots(), condition });
+        }
+    }
+
     /// A template at a place; a faulty one becomes an empty constant.
     pub fn template<'n>(
         &mut self,
@@ -42,6 +72,7 @@ impl Expressions {
         mut names: impl FnMut() -> &'n Names<'n>,
         problems: &mut Vec<Problem>,
     ) -> (Template, Type) {
+        self.notice(text, false, || names().roots.clone());
         let Some(template) = self.compiled(text, span, problems) else {
             return (Template::constant(""), Type::Any);
         };
@@ -62,6 +93,7 @@ impl Expressions {
         (names, taker): (&Names<'_>, &str),
         problems: &mut Vec<Problem>,
     ) -> Template {
+        self.notice(text, false, || names.roots.clone());
         let Some(template) = self.compiled(text, span, problems) else { return Template::constant("") };
         let faults = template.check_list(names, taker);
         problems.extend(faults.into_iter().map(|fault| self.problem(fault, span, text)));
@@ -76,6 +108,7 @@ impl Expressions {
         mut names: impl FnMut() -> &'n Names<'n>,
         problems: &mut Vec<Problem>,
     ) -> Condition {
+        self.notice(text, true, || names().roots.clone());
         let condition = match self.conditions.get(text) {
             Some(known) => known.clone(),
             None => match Condition::compile(text) {

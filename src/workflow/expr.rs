@@ -5,9 +5,10 @@
 //! A literal `${{` is written `${{ "${{" }}`.
 
 mod fault;
-mod functions;
+pub(super) mod functions;
 mod infer;
-mod lex;
+pub(super) mod lex;
+pub(super) mod paths;
 mod program;
 mod rename;
 mod run;

@@ -4,6 +4,7 @@
 //! the wire types (`file*`) with `serde_yaml`, `check*` gives them their meaning, `expr` owns the expressions, `files`
 //! finds the further files that one names.
 
+pub mod assist;
 mod check;
 mod check_env;
 mod check_expr;

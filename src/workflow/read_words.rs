@@ -154,7 +154,7 @@ fn as_entry(place: &[Step<'_>], example: &Value) -> String {
 }
 
 /// A value as inline YAML.
-fn inline(value: &Value) -> String {
+pub fn inline(value: &Value) -> String {
     match value {
         Value::String(text) if needs_quotes(text) => value.to_string(),
         Value::String(text) => text.clone(),

@@ -196,6 +196,11 @@ fn sized(kind: &Type) -> bool {
     )
 }
 
+/// Every function with how it is called: `text.name(...)` on a text, `list.name(...)` on a list, else `name(...)`.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FUNCTIONS.into_iter().map(|name| (name, usage(name)))
+}
+
 /// How a function is called.
 fn usage(name: &str) -> &'static str {
     match name {
@@ -220,6 +225,9 @@ fn usage(name: &str) -> &'static str {
         "all" => "`list.all(item, item != \"\")`",
         "exists" => "`list.exists(item, item == \"a\")`",
         "exists_one" => "`list.exists_one(item, item == \"a\")`",
+        "success" => "`success()`",
+        "failure" => "`failure()`",
+        "always" => "`always()`",
         _ => "`dyn(value)`",
     }
 }

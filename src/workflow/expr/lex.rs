@@ -82,7 +82,7 @@ pub fn expression_length(text: &str) -> Option<usize> {
 }
 
 /// The byte after a quoted text that starts at `start`.
-fn quoted_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub fn quoted_end(bytes: &[u8], start: usize) -> Option<usize> {
     let quote = bytes[start];
     let raw = start > 0 && matches!(bytes[start - 1], b'r' | b'R');
     let triple = bytes[start..].starts_with(&[quote; 3]);
@@ -132,7 +132,7 @@ pub fn prepare(source: &str) -> Result<Prepared, LexError> {
             });
         }
         let word = &source[at..end];
-        let is_root = ROOTS.contains(&word) && !source[..at].ends_with('.');
+        let is_root = takes_dashes(word) && !source[..at].ends_with('.');
         if is_root && word == LOOP.0 {
             let start = out.text.len();
             out.text.push_str(LOOP.1);
@@ -168,6 +168,11 @@ fn fields(source: &str, mut at: usize, out: &mut Prepared, tokens: &mut usize) -
     at
 }
 
+/// Whether the fields of this root are names of the workflow, where `-` is a letter.
+pub fn takes_dashes(root: &str) -> bool {
+    ROOTS.contains(&root)
+}
+
 /// The segments of a text that is nothing but a path, such as `needs.build.outputs.version`.
 pub fn whole_path(source: &str) -> Option<Vec<String>> {
     let mut segments = Vec::new();
@@ -183,7 +188,7 @@ pub fn whole_path(source: &str) -> Option<Vec<String>> {
     Some(segments)
 }
 
-fn is_start(byte: u8) -> bool {
+pub fn is_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_'
 }
 
@@ -191,12 +196,12 @@ fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-fn name_end(bytes: &[u8], start: usize) -> usize {
+pub fn name_end(bytes: &[u8], start: usize) -> usize {
     start + bytes[start..].iter().take_while(|byte| is_part(**byte)).count()
 }
 
 /// End of a name in which `-` is a letter, though never the last one.
-fn dashed_end(bytes: &[u8], start: usize) -> usize {
+pub fn dashed_end(bytes: &[u8], start: usize) -> usize {
     let length = bytes[start..].iter().take_while(|byte| is_part(**byte) || **byte == b'-').count();
     let dashes = bytes[start..start + length].iter().rev().take_while(|byte| **byte == b'-').count();
     start + length - dashes
