@@ -10,6 +10,7 @@ pub mod event;
 pub mod executor;
 pub mod git;
 pub mod host;
+pub mod lsp;
 pub mod name;
 pub mod plan;
 pub mod process;

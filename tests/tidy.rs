@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan", "schedule", "executor"],
     &["store"],
     &["engine", "report"],
-    &["bench"],
+    &["bench", "lsp"],
     &["cli"],
 ];
 
@@ -37,6 +37,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("miette", &["workflow"]),
     ("serde_path_to_error", &["workflow"]),
     ("strsim", &["workflow"]),
+    ("lsp_server", &["lsp"]),
+    ("lsp_types", &["lsp"]),
     ("git2", &["git"]),
     ("sysinfo", &["host"]),
     ("indicatif", &["report"]),

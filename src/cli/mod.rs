@@ -18,6 +18,7 @@ pub mod explain;
 pub mod init;
 pub mod load;
 pub mod logs;
+pub mod lsp;
 mod main;
 pub mod merge;
 mod node;
@@ -98,6 +99,7 @@ pub enum Verb {
     Plan(plan::Args),
     Validate(validate::Args),
     Schema(schema::Args),
+    Lsp(lsp::Args),
     Runs(runs::Args),
     Status(status::Args),
     Logs(logs::Args),
@@ -182,6 +184,7 @@ impl Verb {
             Self::Plan(args) => plan::run(args, context),
             Self::Validate(args) => validate::run(args, context),
             Self::Schema(args) => schema::run(args, context),
+            Self::Lsp(args) => lsp::run(args, context),
             Self::Runs(args) => runs::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Logs(args) => logs::run(args, context),
