@@ -18,6 +18,20 @@ const NODE: &str =
     "version: 1\nnodes:\n  build:\n    run: make\n    timeout: 10m\n    workspace: scratch\n    \n";
 const WRONG: &str = "version: 1\nnodes:\n  build:\n    run: make\n    nedds: [x]\n    workspace: scrach\n    timeout: [1]\nxyz: 1\n";
 const TOP: &str = "version: 1\n\nnodes: { a: { run: make } }\n";
+const VALUES: &str = "version: 1
+limits: { jobs: auto }
+result: { commits: keep }
+nodes:
+  a:
+    run: [make]
+    cache: { ttl: 24h }
+    retry: { max: 1, on: [timeout] }
+    outputs:
+      x:
+        format: 
+    on_conflict: 
+    effect: extrenal
+";
 const INPUT: &str = "version: 1\ninputs:\n  task:\n    type: string\n    \nnodes: { a: { run: make } }\n";
 
 /// One conversation with the server for all tests: the answers by file name.
@@ -27,6 +41,12 @@ static ANSWERS: LazyLock<Option<Value>> = LazyLock::new(|| {
         question("node.yaml", NODE, &[(6, 4), (5, 15)], &[(4, 6), (3, 5), (5, 6)]),
         question("wrong.yaml", WRONG, &[], &[]),
         question("top.yaml", TOP, &[(1, 0)], &[(2, 2)]),
+        question(
+            "values.yaml",
+            VALUES,
+            &[(10, 16), (11, 17)],
+            &[(1, 12), (2, 12), (2, 21), (5, 6), (6, 6), (6, 13), (7, 6), (7, 21)],
+        ),
         question("input.yaml", INPUT, &[(4, 4), (3, 10)], &[]),
     ];
     for path in good_files() {
@@ -227,4 +247,74 @@ fn hovering_shows_what_a_key_is_for() {
         assert!(shown.contains(description(&[key])), "{key}: {shown}");
         assert!(shown.contains("Example"), "{shown}");
     }
+}
+
+/// The hover texts of a file, without the escapes of Markdown.
+fn hovers(answer: &Value) -> Vec<String> {
+    let plain = |shown: &Value| {
+        let text = shown["contents"]["value"].as_str().unwrap_or_default();
+        text.replace("&lt;", "<").replace("&gt;", ">").replace('\\', "")
+    };
+    answer["hover"].as_array().unwrap().iter().map(plain).collect()
+}
+
+/// What the schema says at a path of properties.
+fn rules(path: &[&str]) -> &'static Value {
+    path.iter().fold(schema::schema(), |at, key| match *key {
+        "*" => &at["additionalProperties"],
+        key => {
+            let variants = at["anyOf"].as_array().into_iter().flatten();
+            let inner = variants.map(|variant| &variant["properties"][key]).find(|found| !found.is_null());
+            Some(&at["properties"][key]).filter(|found| !found.is_null()).or(inner).unwrap()
+        }
+    })
+}
+
+#[test]
+fn hovering_tells_of_the_key_and_of_every_word_it_may_have() {
+    let Some(answer) = answer("values.yaml") else { return };
+    let shown = hovers(answer);
+    let node = |key: &'static str| vec!["nodes", "*", key];
+    let places = [
+        vec!["limits", "jobs"],
+        vec!["result", "commits"],
+        vec!["result", "commits"],
+        node("run"),
+        node("cache"),
+        vec!["nodes", "*", "cache", "ttl"],
+        node("retry"),
+        vec!["nodes", "*", "retry", "on"],
+    ];
+    for (shown, path) in shown.iter().zip(places) {
+        let rules = rules(&path);
+        assert!(shown.contains(rules["description"].as_str().unwrap()), "{path:?}: {shown}");
+        let words = rules["enum"].as_array().into_iter().flatten();
+        for (word, meaning) in words.zip(rules["enumDescriptions"].as_array().into_iter().flatten()) {
+            let line = format!("* `{}`: {}", word.as_str().unwrap(), meaning.as_str().unwrap());
+            assert!(shown.contains(&line), "{path:?}: {line} is not in {shown}");
+        }
+    }
+}
+
+#[test]
+fn words_are_completed_wherever_a_key_takes_them() {
+    let Some(answer) = answer("values.yaml") else { return };
+    let places = [vec!["nodes", "*", "outputs", "*", "format"], vec!["nodes", "*", "on_conflict"]];
+    for (offered, path) in answer["complete"].as_array().unwrap().iter().zip(places) {
+        let rules = rules(&path);
+        let words: Vec<&str> = rules["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(labels(offered), words, "{path:?}");
+        for (word, meaning) in words.into_iter().zip(rules["enumDescriptions"].as_array().unwrap()) {
+            assert_eq!(documentation(offered, word), meaning.as_str().unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_wrong_word_is_told_together_with_the_right_ones() {
+    let Some(answer) = answer("values.yaml") else { return };
+    let found = diagnostics(answer);
+    let last = found.last().unwrap();
+    assert_eq!((last.0, last.1), (12, 12), "{found:?}");
+    assert_eq!(last.2, "Value is not accepted. Valid values: \"local\", \"external\".");
 }

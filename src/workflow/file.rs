@@ -19,7 +19,7 @@ use super::file_values::{CacheChoice, Jobs, Json, Period, Text};
 #[expect(dead_code, reason = "read field by field; the struct is the schema and the list of keys")]
 pub struct File {
     /// Version of the workflow language. Always `1`.
-    #[schemars(extend("const" = 1, "default" = 1))]
+    #[schemars(extend("const" = 1, "default" = 1, "examples" = [1]))]
     pub version: u64,
     /// Name of the workflow: lower-case letters, digits and `-`. It becomes part of the branch that a run leaves.
     /// Without it, the file's name is used.

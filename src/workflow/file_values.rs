@@ -329,9 +329,9 @@ macro_rules! schema {
 schema!(Text, "Text", { "type": ["string", "number", "boolean"] });
 schema!(Json, "Json", {});
 schema!(Period, "Period", { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" });
-schema!(Jobs, "Jobs", { "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 10000 }] });
+schema!(Jobs, "Jobs", { "anyOf": [{ "enum": ["auto"], "enumDescriptions": ["Chosen by cores, memory and the width of the graph."] }, { "type": "integer", "minimum": 1, "maximum": 10000 }] });
 schema!(RetryReason, "RetryReason", {
-    "anyOf": [{ "const": "timeout" }, { "type": "integer", "minimum": 1, "maximum": 255 }]
+    "anyOf": [{ "enum": ["timeout"], "enumDescriptions": ["The attempt took longer than the node's `timeout`."] }, { "type": "integer", "minimum": 1, "maximum": 255 }]
 });
 // The variants say nothing themselves: editors would show their words in place of those of the key.
 schema!(Run, "Run", {

@@ -93,11 +93,9 @@ fn name(place: &[Step<'_>]) -> String {
     }
 }
 
-/// The values of an enumeration, as schemars writes them.
+/// The words that a value may be.
 fn choices(rules: &Value) -> Vec<&str> {
-    let listed = rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let described = rules["oneOf"].as_array().into_iter().flatten();
-    listed.chain(described.filter_map(|one| one["const"].as_str())).collect()
+    rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// The types that a schema accepts, in plain words.

