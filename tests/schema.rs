@@ -1,10 +1,12 @@
-//! The schema file as editors read it: it is the one that spb prints, and everything in it teaches.
+//! The schema file as editors read it: everything in it teaches. The reference that is made of it is not stale.
 
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "tests may fail, and make what they look at"
 )]
+
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -83,4 +85,21 @@ fn every_example_and_default_is_valid() {
     });
     assert!(count > 100, "only {count} examples were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const REFERENCE: &str = "docs/reference.md";
+
+#[test]
+fn the_kept_reference_is_the_one_of_the_types() {
+    let made = spb::workflow::reference::markdown();
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        std::fs::write(REFERENCE, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(REFERENCE).unwrap_or_default();
+    assert!(
+        kept == made,
+        "{REFERENCE} is stale: `spb schema --format markdown > {REFERENCE}`, or UPDATE_CASES=1, writes it anew"
+    );
+    let printed = Command::new(env!("CARGO_BIN_EXE_spb")).args(["schema", "--format", "markdown"]).output();
+    assert_eq!(String::from_utf8(printed.unwrap().stdout).unwrap(), made);
 }

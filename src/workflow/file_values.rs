@@ -364,6 +364,8 @@ schema!(Matrix, "Matrix", {
         }
     },
     "additionalProperties": {
+        "description": "A list of values, or one expression over `inputs` that yields a list.",
+        "examples": [["linux", "macos"], "${{ inputs.parts }}"],
         "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string", "pattern": "\\$\\{\\{" }]
     }
 });

@@ -36,6 +36,7 @@ mod parse_words;
 pub mod problem;
 mod read;
 mod read_words;
+pub mod reference;
 pub mod schema;
 pub mod show;
 pub mod suggest;

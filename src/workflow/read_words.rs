@@ -117,9 +117,7 @@ fn expected(rules: &Value) -> String {
         kind => kind.as_str(),
     };
     match kind {
-        Some("string") if rules["pattern"].as_str().is_some_and(|pattern| pattern.contains("ms|s|m|h")) => {
-            "a duration".to_owned()
-        }
+        Some("string") if is_duration(rules) => "a duration".to_owned(),
         Some("string") => "a text".to_owned(),
         Some("integer") => "a whole number".to_owned(),
         Some("number") => "a number".to_owned(),
@@ -131,6 +129,10 @@ fn expected(rules: &Value) -> String {
         Some("object") => "a map".to_owned(),
         _ => "another value".to_owned(),
     }
+}
+
+pub fn is_duration(rules: &Value) -> bool {
+    rules["pattern"].as_str().is_some_and(|pattern| pattern.contains("ms|s|m|h"))
 }
 
 /// The first example; of a map without one, its first key with an example.

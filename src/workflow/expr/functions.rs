@@ -225,9 +225,9 @@ fn usage(name: &str) -> &'static str {
         "all" => "`list.all(item, item != \"\")`",
         "exists" => "`list.exists(item, item == \"a\")`",
         "exists_one" => "`list.exists_one(item, item == \"a\")`",
-        "success" => "`success()`",
-        "failure" => "`failure()`",
-        "always" => "`always()`",
+        "success" => "`success()`: all needs succeeded",
+        "failure" => "`failure()`: at least one need failed or timed out",
+        "always" => "`always()`: also when needs failed or were skipped",
         _ => "`dyn(value)`",
     }
 }
