@@ -169,6 +169,33 @@ fn other_files_are_left_alone() {
     assert_eq!(editor.end(), Some(0));
 }
 
+/// What a file uses is looked at as it is in the editor, or else on the disk.
+#[test]
+fn files_are_checked_together() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("part.yaml"), "version: 1\nnodes: { a: { run: x, rnu: y } }\n")
+        .unwrap();
+    let uri = |name: &str| format!("file://{}/{name}", folder.path().display());
+    let open = |name: &str, text: &str| json!({ "textDocument": { "uri": uri(name), "languageId": "yaml", "version": 1, "text": text } });
+    let mut editor = Editor::start();
+    editor.ask("initialize", json!({ "capabilities": {} }));
+    editor
+        .tell("textDocument/didOpen", open("whole.yaml", "version: 1\nnodes: { b: { uses: part.yaml } }\n"));
+    let told = editor.receive();
+    let found = &told["params"]["diagnostics"][0];
+    assert_eq!(found["code"], "spb::key::unknown", "{told}");
+    assert!(found["message"].as_str().unwrap().contains("part.yaml: a node has no key `rnu`"), "{found}");
+    let related = &found["relatedInformation"][0]["location"];
+    assert_eq!(related["uri"], uri("part.yaml"));
+    assert_eq!(range(&related["range"]), "1:22-1:25");
+    assert_eq!(range(&found["range"]), "1:20-1:29", "the name of the file is marked");
+    editor.tell("textDocument/didOpen", open("part.yaml", "version: 1\nnodes: { a: { run: x } }\n"));
+    for _ in 0..2 {
+        assert_eq!(editor.receive()["params"]["diagnostics"], json!([]));
+    }
+    assert_eq!(editor.end(), Some(0));
+}
+
 #[test]
 fn completion_works_in_the_middle_of_a_line() {
     let (mut editor, _) = Editor::with(FILE);

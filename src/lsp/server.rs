@@ -2,7 +2,7 @@
 //! is. Knows which message asks for what; `answer` words the answers.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lsp_server::{ErrorCode, Message, Notification, Request};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::document::Document;
 use super::{End, answer, report, uri};
-use crate::workflow::assist;
+use crate::workflow::{self, assist};
 
 /// How long the author has stopped typing before the file is checked.
 pub const PAUSE: Duration = Duration::from_millis(60);
@@ -143,7 +143,7 @@ impl Server {
                     document: Document::new(opened.text),
                 };
                 self.open.insert(key.clone(), open);
-                self.pending.insert(key);
+                self.touched(&key);
             }
             notice::DidChangeTextDocument::METHOD => {
                 let Ok(params) = read::<lsp_types::DidChangeTextDocumentParams>(notification.params) else {
@@ -153,7 +153,7 @@ impl Server {
                 if let Some(open) = self.open.get_mut(key) {
                     open.version = params.text_document.version;
                     params.content_changes.into_iter().for_each(|change| open.document.change(change));
-                    self.pending.insert(key.to_owned());
+                    self.touched(key);
                 }
             }
             notice::DidCloseTextDocument::METHOD => {
@@ -171,13 +171,31 @@ impl Server {
         Vec::new()
     }
 
+    /// The problems of a document, with the files that it uses as they are in the editor, or else on the disk.
+    fn diagnostics(&self, open: &Open) -> Vec<lsp_types::Diagnostic> {
+        let disk = workflow::disk(&open.path);
+        let fetch = |path: &Path| match self.open.values().find(|other| other.path == path) {
+            Some(other) => Ok(other.document.text().as_bytes().to_vec()),
+            None => disk(path),
+        };
+        report::diagnostics(&open.uri, &open.path, &open.document, &fetch)
+    }
+
+    /// A change of one file may be one of all that use it.
+    fn touched(&mut self, key: &str) {
+        let uses = |open: &Open| ["uses:", "include:"].iter().any(|word| open.document.text().contains(word));
+        let others = self.open.iter().filter(|(_, open)| uses(open)).map(|(key, _)| key.clone());
+        self.pending.extend(others.collect::<Vec<_>>());
+        self.pending.insert(key.to_owned());
+    }
+
     /// Checks every document that changed.
     pub fn publish(&mut self) -> Vec<Message> {
         let pending = std::mem::take(&mut self.pending);
         let open = pending.iter().filter_map(|key| self.open.get(key));
         open.map(|open| {
             let found = match assist::is_workflow(open.document.text()) {
-                true => report::diagnostics(&open.uri, &open.path, &open.document),
+                true => self.diagnostics(open),
                 false => Vec::new(),
             };
             told(open.uri.clone(), Some(open.version), found)

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use lsp_types::Uri;
 
 /// The path that a URI names; a URI of another kind is taken for one.
 pub fn path(uri: &str) -> PathBuf {
@@ -22,6 +24,18 @@ pub fn path(uri: &str) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
+/// The `file:` URI of an absolute path.
+pub fn of(path: &Path) -> Option<Uri> {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let bytes = path.as_os_str().as_bytes().iter();
+    let escaped = bytes.map(|byte| match plain(*byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    format!("file://{}", escaped.collect::<String>()).parse().ok()
+}
+
 fn hex(digits: &[u8]) -> Option<u8> {
     let value = |digit: u8| char::from(digit).to_digit(16);
     u8::try_from(value(digits[0])? * 16 + value(digits[1])?).ok()
@@ -30,6 +44,13 @@ fn hex(digits: &[u8]) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_become_uris_and_paths_again() {
+        for name in ["/a b/é.yaml", "/50%/#?"] {
+            assert_eq!(path(of(Path::new(name)).unwrap().as_str()), PathBuf::from(name));
+        }
+    }
 
     #[test]
     fn uris_become_paths() {

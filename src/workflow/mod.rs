@@ -42,5 +42,5 @@ pub mod show;
 pub mod suggest;
 mod yaml;
 
-pub use files::{Fetch, ReadError};
+pub use files::{Fetch, ReadError, disk};
 pub use load::{Loaded, load, load_from, load_with, read, read_with};

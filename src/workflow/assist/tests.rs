@@ -145,6 +145,21 @@ fn expressions_offer_what_the_place_may_read() {
     check(&ending("  last:\n    matrix: { a: \"${{ inputs.|"), &["task", "parts"]);
     check(&ending("result: { branch: \"x/${{ run.|"), &["id", "workflow", "base", "branch"]);
     check(&ending("  last:\n    run: |"), &[]);
+    check_some(
+        &ending("  last:\n    for_each: \"${{ inputs.parts }}\"\n    run: [echo, \"${{ |"),
+        &["item"],
+        &["loop"],
+    );
+    check_some(
+        &ending("  last:\n    run: x\n    loop: { max: 2, until: lo|"),
+        &["loop", "inputs"],
+        &["item"],
+    );
+    check_some(
+        &ending("  last:\n    run: x\n    loop: { max: 2, until: loop.last.|"),
+        &["outputs", "status"],
+        &["max"],
+    );
     let text = ending("  last:\n    needs: [my-scout]\n    when: needs[\"my|");
     assert!(accepted(&text, "my-scout").ends_with("when: needs[\"my-scout\"]\n"));
 }
