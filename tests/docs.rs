@@ -74,7 +74,7 @@ fn fits_somewhere(fragment: &str) -> bool {
     let node = format!("version: 1\nnodes:\n  x:\n{indented}{run}");
     let of_shape =
         |code: &&str| ["spb::yaml", "spb::key", "spb::value"].iter().any(|kind| code.starts_with(kind));
-    [whole(fragment), node].iter().any(|text| !problems(text).iter().any(|code| of_shape(&code)))
+    [whole(fragment), node].iter().any(|text| !problems(text).iter().any(of_shape))
 }
 
 #[test]
