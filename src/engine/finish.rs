@@ -263,12 +263,24 @@ fn result(
     finished.commit = Some(commit.to_string());
     match put_on_branch(shared, &repo, run, commit)? {
         Put::Done => finished.branch = Some(run.branch.clone()),
-        Put::Refused(why) => finished.message = why,
+        Put::Refused(why) => {
+            // The nodes did what they were asked for, and the run did not: whoever reads the branch now reads old work.
+            finished.outcome = RunOutcome::Failed;
+            finished.message = format!("the result is on no branch: {why}");
+            hold(shared, &repo, run, commit)?;
+        }
     }
     if run.workflow.result.into == IntoCheckout::Current && finished.branch.is_some() {
         finished.message = into_checkout(&repo, run, commit);
     }
     Ok(Objects::Written)
+}
+
+/// Keeps a result that no branch holds from `git gc`.
+fn hold(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitId) -> Result<(), String> {
+    shared.recorder.sync_objects().map_err(|error| error.to_string())?;
+    let name = format!("refs/spb/results/{}", run.id);
+    repo.set_ref(&name, commit, Expect::Any, "spb: no branch").map_err(|error| error.to_string())
 }
 
 fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {

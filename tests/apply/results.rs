@@ -75,13 +75,24 @@ fn a_branch_with_other_work_is_not_moved() {
     world.write("theirs.txt", "theirs\n");
     let theirs = world.commit("theirs");
     world.git(&["checkout", "-q", "main"]);
-    let run = world.apply(&format!("result: {{ branch: theirs }}\n{TWO}"));
+    let run = world.apply(&format!("result: {{ branch: theirs }}\n{TWO}")).exits(1);
     assert_eq!(world.git(&["rev-parse", "theirs"]), theirs);
     assert!(run.end()["branch"].is_null());
-    assert!(run.end()["message"].as_str().unwrap().contains("holds other work"), "{run}");
-    assert!(run.stderr.contains("holds other work"), "{run}");
+    assert_eq!(run.end()["outcome"], "failed");
+    assert!(run.stderr.contains("the result is on no branch: branch `theirs` holds other work"), "{run}");
+    // What was made is kept, and the message says how to get at it.
+    let commit = run.end()["commit"].as_str().unwrap().to_owned();
+    world.git(&["-c", "gc.reflogExpire=now", "gc", "-q", "--prune=now"]);
+    assert!(run.stderr.contains(&format!("`git branch NAME {}`", &commit[..12])), "{run}");
+    assert_eq!(world.show(&commit, "b.txt").as_deref(), Some("b\n"));
+    // Once the way is free, the run is carried on to its end.
+    world.git(&["branch", "-m", "theirs", "elsewhere"]);
+    let run = world.resume().success().ended("");
+    assert_eq!(run.branch(), "theirs");
+    assert_eq!(world.git(&["rev-parse", "theirs"]), commit);
+    world.git(&["branch", "-m", "elsewhere", "theirs", "--force"]);
     // The branch that is checked out is not moved behind its checkout either.
-    let run = world.apply(&format!("result: {{ branch: main }}\n{TWO}"));
+    let run = world.apply(&format!("result: {{ branch: main }}\n{TWO}")).exits(1);
     assert!(run.end()["message"].as_str().unwrap().contains("checked out"), "{run}");
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     // One that we made ourselves is moved along.
@@ -94,7 +105,7 @@ fn a_branch_with_other_work_is_not_moved() {
     world.write("more.txt", "more\n");
     let more = world.commit("more");
     world.git(&["checkout", "-q", "main"]);
-    let run = world.apply(&ours.replace("echo b", "echo bbb"));
+    let run = world.apply(&ours.replace("echo b", "echo bbb")).exits(1);
     assert_eq!(world.git(&["rev-parse", "ours"]), more, "{run}");
 }
 
@@ -114,6 +125,26 @@ fn a_clean_checkout_is_moved_forward_when_asked_and_a_dirty_one_is_not() {
     assert_eq!(std::fs::read_to_string(world.repo.join("b.txt")).unwrap(), "b\n");
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     assert_eq!(world.git(&["symbolic-ref", "--short", "HEAD"]), "main");
+}
+
+#[test]
+fn a_checkout_that_went_another_way_is_left_alone_and_told_what_to_type() {
+    let world = World::new();
+    world.write("later.txt", "later\n");
+    let later = world.commit("later");
+    let workflow = format!("result: {{ into: current }}\n{TWO}");
+    let run = world.apply_with(&workflow, &["--base", "HEAD~1"]).success();
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), later);
+    let message = run.end()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(&format!("to merge: `git merge {}`", run.branch())), "{message}");
+    world.git(&["merge", "-q", "--no-edit", &run.branch()]);
+    assert_eq!(std::fs::read_to_string(world.repo.join("b.txt")).unwrap(), "b\n");
+    // Where no branch is checked out, only the checkout moves.
+    world.git(&["checkout", "-q", "--detach"]);
+    let main = world.git(&["rev-parse", "main"]);
+    let run = world.apply(&workflow.replace("echo b", "echo bb")).success();
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), world.git(&["rev-parse", &run.branch()]));
+    assert_eq!(world.git(&["rev-parse", "main"]), main);
 }
 
 #[test]
