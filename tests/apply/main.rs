@@ -19,5 +19,6 @@ mod processes;
 mod repositories;
 mod results;
 mod reuse;
+mod retry;
 mod several;
 mod worktrees;
