@@ -6,6 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use crate::SHIP;
 use crate::common::{World, until};
@@ -15,6 +16,7 @@ struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -42,14 +44,14 @@ impl Terminal {
         drop(command);
         let screen = Arc::new(Mutex::new(String::new()));
         let (mut reader, shown) = (main.try_clone().unwrap(), Arc::clone(&screen));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             // The other end is gone: an error.
             while let Ok(count) = reader.read(&mut bytes) {
                 shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
-        Self { child, keyboard: main, screen }
+        Self { child, keyboard: main, screen, reader }
     }
 
     fn shown(&self, words: &str) -> usize {
@@ -69,6 +71,8 @@ impl Terminal {
     #[track_caller]
     fn exits(mut self, code: i32) -> String {
         let status = self.child.wait().unwrap();
+        // All that it wrote is on the screen.
+        self.reader.join().unwrap();
         let screen = self.screen.lock().unwrap().clone();
         assert_eq!(status.code(), Some(code), "{screen}");
         screen
