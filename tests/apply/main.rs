@@ -21,4 +21,5 @@ mod results;
 mod reuse;
 mod retry;
 mod several;
+mod used;
 mod worktrees;

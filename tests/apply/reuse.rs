@@ -1,180 +1,194 @@
-//! Workflows in the place of nodes: what goes in, what comes out, and what becomes of their failures.
+//! Workflows made of several files: values go in and outputs come out, changes travel through, and nothing else does.
 
 use serde_json::json;
 
 use crate::common::World;
 
-/// A used file beside the workflow of the test.
-fn with_used(name: &str, text: &str) -> World {
-    let world = World::with(&[("a.txt", "a\n"), ("b.txt", "b\n")]);
-    world.named_workflow(name, text);
-    world
-}
-
-const LINT: &str = r#"
-version: 1
+/// Takes every type, hands on what it got, and leaves a file.
+const INNER: &str = r#"
 inputs:
-  files: { type: array, items: string }
-  word: { type: string, default: linted }
-env: { WORD: "${{ inputs.word }}" }
-nodes:
-  one:
-    for_each: ${{ inputs.files }}
-    env: { FILE: "${{ item }}" }
-    run: 'echo "$WORD" >> "$FILE"; echo "name=$FILE" >> "$SPB_OUTPUT"; echo "$SPB_NODE" >> "$HOME/ran"'
-    outputs: { name: {} }
-  count: { needs: [one], run: 'cat *.txt | wc -l | tr -d " " > count.out; echo "n=$(cat count.out)" >> "$SPB_OUTPUT"', outputs: { n: {} } }
+  text: { type: string }
+  count: { type: integer, default: 1 }
+  ratio: { type: number, default: 0.5 }
+  flag: { type: boolean, default: false }
+  list: { type: array, items: string, default: [] }
+  map: { type: object, default: {} }
+env: { WHERE: inner, TEXT: "${{ inputs.text }}" }
 outputs:
-  names: ${{ needs.one.outputs.name }}
-  lines: ${{ needs.count.outputs.n }}
+  text: "${{ needs.first.outputs.text }}"
+  sum: "${{ inputs.count + int(needs.last.outputs.lines) }}"
+  all: "${{ [inputs.ratio, inputs.flag, inputs.list, inputs.map] }}"
+  status: { value: "${{ needs.last.status }} in ${{ env.WHERE }}" }
+nodes:
+  first:
+    outputs: { text: { out: text } }
+    run: |
+      printf %s "$TEXT" > "$SPB_OUT/text"
+      printf '%s\n' "$TEXT" >> inner.txt
+      echo "first ${WHERE-} ${OUTER-none}" >> "$HOME/ran"
+  last:
+    needs: [first]
+    outputs: { lines: { stdout: true } }
+    run: 'wc -l < inner.txt; cat base.txt before.txt >> inner.txt'
 "#;
 
 #[test]
-fn a_used_workflow_starts_from_the_needs_and_gives_its_outputs_and_changes() {
-    let world = with_used("lint", LINT);
+fn values_go_in_and_outputs_and_changes_come_out() {
+    let world = World::with(&[("base.txt", "base\n")]);
+    world.named_workflow("inner", INNER);
     let workflow = r#"
-env: { WORD: outside }
+env: { OUTER: outer }
 nodes:
-  list: { run: 'echo first >> a.txt; ls *.txt', outputs: { files: { stdout: true, format: lines } } }
-  lint:
-    needs: [list]
-    uses: ./lint.yaml
-    with: { files: "${{ needs.list.outputs.files }}" }
-  end:
-    needs: [lint]
-    env: { N: "${{ needs.lint.outputs.names }} ${{ needs.lint.outputs.lines }} ${{ needs.lint.status }}" }
-    run: 'echo "$N" > end.out; cat a.txt >> end.out'
+  before:
+    outputs: { list: { stdout: true, format: lines }, hostile: { out: hostile } }
+    run: |
+      echo before > before.txt
+      printf 'a b\nc"d\n'
+      printf '%s' '$(id) `id` "; $''{{ inputs.text }}' > "$SPB_OUT/hostile"
+  inner:
+    needs: [before]
+    uses: ./inner.yaml
+    with:
+      text: "${{ needs.before.outputs.hostile }}"
+      count: 41
+      ratio: 2
+      flag: "${{ needs.before.status == \"succeeded\" }}"
+      list: "${{ needs.before.outputs.list }}"
+      map: { a: [1, x], b: { c: null } }
+  after:
+    needs: [inner]
+    when: needs.inner.outputs.sum == 42
+    env: { TEXT: "${{ needs.inner.outputs.text }}", ALL: "${{ needs.inner.outputs.all }}", STATUS: "${{ needs.inner.outputs.status }}" }
+    run: printf '%s\n' "$TEXT" "$ALL" "$STATUS" "${WHERE-none}" > after.txt; test -e before.txt
 "#;
     let run = world.apply(workflow).success();
-    let branch = run.branch();
-    assert_eq!(
-        world.show(&branch, "end.out").as_deref(),
-        Some("[\"a.txt\",\"b.txt\"] 5 succeeded\na\nfirst\nlinted\n")
+    let run = run.ended(
+        "after succeeded, before succeeded, inner succeeded, inner/first succeeded, inner/last succeeded",
     );
-    assert_eq!(world.take_ran(), "lint/one:a.txt lint/one:b.txt");
-    let again = world.apply(workflow).success();
-    assert_eq!((again.starts(), world.take_ran().as_str()), (0, ""));
-    assert_eq!(again.node("lint")["outcome"], "cached");
-    let plan = world.spb(["plan", world.workflow(workflow).to_str().unwrap(), "--json"]).run().success();
-    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    let lint =
-        plan["workflows"][0]["nodes"].as_array().unwrap().iter().find(|node| node["node"] == "lint").unwrap();
-    let inside: Vec<&str> =
-        lint["inside"].as_array().unwrap().iter().map(|node| node["node"].as_str().unwrap()).collect();
-    assert_eq!(inside, ["lint/one", "lint/one:a.txt", "lint/one:b.txt", "lint/count"]);
+    let hostile = "$(id) `id` \"; ${{ inputs.text }}";
+    assert_eq!(run.output("inner", "text"), json!(hostile));
+    assert_eq!(run.output("inner", "sum"), json!(42));
+    let all = json!([2.0, true, ["a b", "c\"d"], { "a": [1, "x"], "b": { "c": null } }]);
+    assert_eq!(run.output("inner", "all"), all);
+    assert_eq!(run.output("inner", "status"), json!("succeeded in inner"));
+    let branch = run.branch();
+    assert_eq!(world.show(&branch, "inner.txt"), Some(format!("{hostile}\nbase\nbefore\n")));
+    let after = world.show(&branch, "after.txt").unwrap();
+    assert!(after.starts_with(hostile) && after.ends_with("succeeded in inner\nnone\n"), "{after}");
+    assert_eq!(world.take_ran(), "first inner none", "`env` of the file around did not stay there");
+
+    assert_eq!(world.apply(workflow).success().starts(), 0);
 }
 
 #[test]
-fn it_can_be_used_for_every_item_and_in_every_round() {
-    let world = with_used("lint", LINT);
-    let run = world.apply(
-        r#"
-nodes:
-  each:
-    for_each: [a.txt, b.txt]
-    uses: ./lint.yaml
-    with: { files: "${{ [item] }}", word: "w-${{ item }}" }
-  turn:
-    needs: [each]
-    loop: { until: 'loop.last.outputs.lines == "7"', max: 4 }
-    uses: ./lint.yaml
-    with: { files: [a.txt], word: "r${{ loop.index }}" }
-"#,
-    );
-    let run = run.success();
-    assert_eq!(run.output("each", "names"), json!([["a.txt"], ["b.txt"]]));
-    assert_eq!(run.output("turn", "lines"), json!("7"));
-    let branch = run.branch();
-    assert_eq!(world.show(&branch, "a.txt").as_deref(), Some("a\nw-a.txt\nr1\nr2\nr3\n"));
-    assert_eq!(world.show(&branch, "b.txt").as_deref(), Some("b\nw-b.txt\n"));
-}
-
-#[test]
-fn a_failure_inside_fails_the_node_unless_it_is_allowed_inside_or_outside() {
-    let world = with_used(
+fn values_that_only_a_run_knows_are_checked_when_they_are_there() {
+    let world = World::new();
+    world.named_workflow(
         "inner",
-        "version: 1\ninputs: { hard: { type: boolean } }\nnodes:\n  soft: { allow_failure: true, run: exit 3 }\n  \
-         hard: { when: inputs.hard, run: exit 4 }\n  next: { needs: [hard], run: echo x > x.txt }\n",
+        "inputs: { level: { type: integer, maximum: 3 } }\nnodes: { a: { env: { L: \"${{ inputs.level }}\" }, run: 'echo $L >> \"$HOME/ran\"' } }",
     );
-    let workflow = |hard: bool, allow: bool| {
+    let workflow = |value: &str| {
         format!(
-            "nodes:\n  u: {{ uses: ./inner.yaml, with: {{ hard: {hard} }}, allow_failure: {allow} }}\n  \
-             other: {{ run: sleep 0.3 }}\n  after: {{ needs: [u], run: 'true' }}\n"
+            "nodes:\n  find: {{ run: 'echo {value} > \"$SPB_OUT/v\"', outputs: {{ v: {{ out: v, format: json }} }} }}\n  \
+             inner: {{ needs: [find], uses: ./inner.yaml, with: {{ level: \"${{{{ needs.find.outputs.v }}}}\" }} }}\n  \
+             after: {{ needs: [inner], run: make }}\n"
         )
     };
-    let fine = world.apply(&workflow(false, false)).success();
-    assert_eq!(fine.node("u")["outcome"], "succeeded");
-    let failed = world
-        .apply(&workflow(true, false))
-        .exits(1)
-        .ended("after skipped, other cached, u failed, u/hard failed, u/next skipped, u/soft failed");
-    assert_eq!(failed.message("u"), "`u/hard` failed");
-    // Allowed from outside: neither the run nor what goes on beside it ends by it.
-    world
-        .apply_with(&workflow(true, true), &["--fail-fast", "--fresh"])
-        .success()
-        .ended("after skipped, other succeeded, u failed, u/hard failed, u/next skipped, u/soft failed");
-}
-
-#[test]
-fn inputs_that_fit_only_on_paper_fail_the_node_before_anything_in_it_runs() {
-    let world = with_used("lint", LINT);
-    let run = world.apply(
-        r#"
-nodes:
-  give: { run: 'echo "{\"files\": 5}"', outputs: { v: { stdout: true, format: json } } }
-  lint: { needs: [give], uses: ./lint.yaml, with: { files: "${{ needs.give.outputs.v.files }}" } }
-"#,
+    let run = world.apply(&workflow("7")).exits(1).ended("after skipped, find succeeded, inner failed");
+    let message = run.message("inner");
+    assert!(message.contains("the input `level` takes at most 3, not 7"), "{message}");
+    let run = world.apply(&workflow("true")).exits(1).ended("after skipped, find succeeded, inner failed");
+    assert!(
+        run.message("inner").contains("takes a whole number, not the boolean `true`"),
+        "{}",
+        run.message("inner")
     );
-    let message = run.exits(1).message("lint");
-    assert!(message.contains("the input `files` takes a list") && message.contains("lint.yaml"), "{message}");
     assert_eq!(world.take_ran(), "");
 }
 
 #[test]
-fn it_has_its_own_environment_and_only_the_secrets_that_it_names() {
-    let world = with_used(
-        "inner",
-        "version: 1\nsecrets: [TOKEN]\npass_env: [PLACE]\nenv: { OWN: inner }\nnodes:\n  show: { workspace: scratch, \
-         run: 'echo \"$OWN/$OUTER/$PLACE/$OTHER/${#TOKEN}/$TOKEN\"', outputs: { o: { stdout: true } } }\n  \
-         quiet: { workspace: scratch, run: 'echo \"$OWN/$OUTER/$PLACE/$OTHER/${#TOKEN}\"', outputs: { o: { stdout: true } } }\n\
-         outputs: { o: '${{ needs.quiet.outputs.o }}' }\n",
-    );
-    let run = world
-        .applying(
-            "secrets: [OTHER]\nenv: { OUTER: outer }\nnodes:\n  u: { uses: ./inner.yaml, allow_failure: true }\n",
-            &[],
-        )
-        .env("TOKEN", "sesame-open-12")
-        .env("OTHER", "not-for-inside")
-        .env("PLACE", "here")
-        .run();
-    assert_eq!(run.output("u/quiet", "o"), json!("inner//here//14"), "{run}");
-    // Printed and refused as an output: masked wherever it is told.
-    assert!(!run.stdout.contains("sesame") && !run.stderr.contains("sesame"), "{run}");
-    let log = world.spb(["logs", "latest", "u/show"]).run();
-    assert!(!log.stdout.contains("sesame") && log.stdout.contains("***"), "{log}");
+fn failures_inside_are_failures_of_the_node() {
+    let world = World::new();
+    world.named_workflow("inner", "nodes: { bad: { run: exit 3 }, skipped: { needs: [bad], run: make }, good: { run: echo good > good.txt } }");
+    let run = world.apply("nodes: { u: { uses: ./inner.yaml }, after: { needs: [u], run: make } }").exits(1);
+    let run = run.ended("after skipped, u failed, u/bad failed, u/good succeeded, u/skipped skipped");
+    assert!(run.message("u").contains("bad"), "{}", run.message("u"));
+    let allowed = "nodes: { u: { uses: ./inner.yaml, allow_failure: true }, after: { needs: [u], when: failure(), run: 'echo after > after.txt' } }";
+    world
+        .apply(allowed)
+        .success()
+        .ended("after succeeded, u failed, u/bad failed, u/good cached, u/skipped skipped");
+    let never = "nodes: { u: { uses: ./inner.yaml, when: 1 > 2 } }";
+    world.apply(never).success().ended("u skipped");
 }
 
 #[test]
-fn the_verbs_find_nodes_inside_of_others() {
-    let world = with_used("lint", LINT);
-    world
-        .apply("nodes:\n  turn: { loop: { until: 'loop.index == 2', max: 2 }, uses: ./lint.yaml, with: { files: [a.txt], word: 'r${{ loop.index }}' } }\n")
+fn each_file_gets_its_own_secrets_and_all_are_masked() {
+    let world = World::new();
+    let show = r#"run: 'echo "outer=${OUTER_SECRET-none} inner=${INNER_SECRET-none} passed=${PASSED-none}"'"#;
+    world.named_workflow(
+        "inner",
+        &format!("secrets: [INNER_SECRET]\npass_env: [PASSED]\nnodes: {{ a: {{ {show} }} }}"),
+    );
+    let workflow = format!(
+        "secrets: [OUTER_SECRET]\nnodes:\n  u: {{ uses: ./inner.yaml }}\n  b: {{ needs: [u], {show} }}\n  \
+         c: {{ needs: [b], run: 'echo leak-\"of-inner\" leak-\"of-outer\"' }}\n"
+    );
+    let run = world
+        .applying(&workflow, &[])
+        .env("OUTER_SECRET", "leak-of-outer")
+        .env("INNER_SECRET", "leak-of-inner")
+        .env("PASSED", "passed")
+        .run()
         .success();
-    let out = |words: &[&str]| world.spb(words).run().success().stdout;
-    assert!(out(&["diff", "turn#2/one:a.txt"]).contains("+r2"));
-    let several = world.spb(["diff", "turn"]).run().exits(2);
-    assert!(several.stderr.contains("4 instances"), "{several}");
-    assert!(out(&["why", "turn"]).contains("turn#1/count"));
-    let mut shell = world.command(env!("CARGO_BIN_EXE_spb"));
-    shell
-        .args(["shell", "turn#2/one:a.txt"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped());
-    let mut shell = shell.spawn().unwrap();
-    std::io::Write::write_all(&mut shell.stdin.take().unwrap(), b"echo \"$FILE $WORD\"; cat a.txt\n")
-        .unwrap();
-    let shell = shell.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&shell.stdout), "a.txt r2\na\nr1\nr2\n");
+    let log = |node: &str| world.spb(["logs", &run.id(), node]).run().success().stdout;
+    assert!(log("u/a").contains("outer=none inner=***"), "{}", log("u/a"));
+    assert!(log("u/a").contains("passed=passed"), "{}", log("u/a"));
+    assert!(log("b").contains("outer=*** inner=none passed=none"), "{}", log("b"));
+    assert!(!log("c").contains("leak"), "{}", log("c"));
+    for path in world.all_files(&world.store()) {
+        let text = std::fs::read(&path).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&text).contains("leak-of-"), "{}", path.display());
+    }
+}
+
+#[test]
+fn included_nodes_are_nodes_of_the_workflow() {
+    let world = World::new();
+    let part = r#"
+inputs: { word: { type: string, default: x } }
+env: { WORD: "${{ inputs.word }}" }
+defaults: { env: { FROM: part } }
+nodes:
+  one: { run: 'echo "$WORD" > "one-$SPB_NODE.txt"; echo text=$FROM >> "$SPB_OUTPUT"', outputs: { text: {} } }
+  two:
+    needs: [one]
+    env: { TEXT: "${{ needs.one.outputs.text }}" }
+    run: 'cat one-*.txt > "two-$SPB_NODE.txt"; echo "$TEXT ${WORD}" >> "two-$SPB_NODE.txt"'
+"#;
+    world.named_workflow("part", part);
+    let workflow = r#"
+include: [./part.yaml, { file: ./part.yaml, prefix: p }]
+nodes:
+  all: { needs: [two, p-two], run: 'cat two-*.txt > all.txt; echo "${FROM-none} $WORD" >> all.txt' }
+"#;
+    let run = world.apply_with(workflow, &["-i", "word=hello"]).success();
+    let run = run.ended("all succeeded, one succeeded, p-one succeeded, p-two succeeded, two succeeded");
+    let all = world.show(&run.branch(), "all.txt");
+    assert_eq!(all.as_deref(), Some("hello\npart hello\nhello\npart hello\nnone hello\n"));
+    world
+        .apply_with(workflow, &["-i", "word=hello", "--until", "p-two"])
+        .success()
+        .ended("p-one cached, p-two cached");
+}
+
+#[test]
+fn problems_of_all_files_are_shown_and_nothing_is_touched() {
+    let world = World::new();
+    world.named_workflow("inner", "nodes: { a: { run: make, nedds: [] } }");
+    let run = world.apply("nodes: { u: { uses: ./inner.yaml, with: { x: 1 } } }").exits(2);
+    for words in ["t.yaml:3:43", "`x`", "inner.yaml:3:26", "did you mean `needs`?", "2 errors"] {
+        assert!(run.stderr.contains(words), "{words}\n{run}");
+    }
+    assert!(!world.store().join("runs").exists() && !world.store().join("workflows").exists());
 }
