@@ -39,6 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("strsim", &["workflow"]),
     ("lsp_server", &["lsp"]),
     ("lsp_types", &["lsp"]),
+    ("jsonschema", &["workflow"]),
     ("git2", &["git"]),
     ("sysinfo", &["host"]),
     ("indicatif", &["report"]),

@@ -1,7 +1,8 @@
 //! Takes what a node promised: its outputs and artifacts. What is missing or of the wrong shape is a sentence that
 //! names the node's output and what was found. Follows no links out of the workspace, opens no FIFO or device.
 
-use std::collections::HashMap;
+mod lines;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -12,101 +13,118 @@ use serde_json::Value;
 
 use super::workspace::Room;
 use crate::disk;
+use crate::executor::mask::Mask;
 use crate::git::Globs;
 use crate::workflow::model::{Node, OutputFormat, OutputFrom};
 
 /// Largest output value, bytes: values travel in records, environments and expressions.
 pub const MAX_OUTPUT: u64 = 1024 * 1024;
 
-/// Reads every declared output.
+/// Reads every declared output. Whether they fit their schemas is for [`contracts`].
 ///
 /// # Errors
 /// A sentence about the first one that is missing or wrong.
-pub fn outputs(node: &Node, workspace: &Path, room: &Room) -> Result<IndexMap<String, Value>, String> {
-    let mut lines = lines_given(room)?;
+pub fn outputs(
+    node: &Node,
+    workspace: &Path,
+    room: &Room,
+    mask: &Mask,
+) -> Result<IndexMap<String, Value>, String> {
+    let mut lines = lines_given(room, mask)?;
+    let is_line = |name: &str| node.outputs.get(name).is_some_and(|output| output.from == OutputFrom::Line);
+    if let Some(name) = lines.keys().find(|name| !is_line(name)) {
+        // Before what is missing: most often it is the same value under another name.
+        return Err(lines::undeclared(node, &mask.apply(name)));
+    }
     let mut outputs = IndexMap::new();
     for (name, output) in &node.outputs {
         let (text, place) = match &output.from {
-            OutputFrom::File(path) => (read_inside(workspace, path), format!("`{path}`")),
-            OutputFrom::Out(path) => (read_inside(&room.out, path), format!("`$SPB_OUT/{path}`")),
+            OutputFrom::File(path) => (read_inside(workspace, path, MAX_OUTPUT), format!("`{path}`")),
+            OutputFrom::Out(path) => (read_inside(&room.out, path, MAX_OUTPUT), format!("`$SPB_OUT/{path}`")),
             OutputFrom::Stdout if !room.stdout.exists() => (Ok(Vec::new()), "stdout".to_owned()),
-            OutputFrom::Stdout => (read_inside(room.root(), "stdout"), "stdout".to_owned()),
+            OutputFrom::Stdout => (read_inside(room.root(), "stdout", MAX_OUTPUT), "stdout".to_owned()),
             OutputFrom::Line => {
-                let value = lines.remove(name.as_str()).map(String::into_bytes);
+                let value = lines.shift_remove(name.as_str()).map(String::into_bytes);
                 let missing = || format!("no `{name}=...` line was appended to $SPB_OUTPUT");
                 (value.ok_or_else(missing), "$SPB_OUTPUT".to_owned())
             }
         };
         let value = text
-            .and_then(|bytes| shaped(bytes, output.format))
+            .and_then(|bytes| shaped(bytes, output.format, mask))
             .map_err(|reason| format!("output `{name}` ({place}): {reason}"))?;
         outputs.insert(name.clone(), value);
-    }
-    if let Some(name) = lines.keys().min() {
-        return Err(format!(
-            "$SPB_OUTPUT holds `{name}`, which `outputs` does not declare as a plain value; add `{name}: {{}}` to it"
-        ));
     }
     Ok(outputs)
 }
 
-fn shaped(bytes: Vec<u8>, format: OutputFormat) -> Result<Value, String> {
-    let text = String::from_utf8(bytes)
-        .map_err(|error| format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to() + 1))?;
+/// Holds the outputs against their schemas. What is shown of a value may be a part of it only, so nothing here may hold a
+/// secret any more.
+///
+/// # Errors
+/// A sentence about the first one that does not fit.
+pub fn contracts(node: &Node, outputs: &IndexMap<String, Value>) -> Result<(), String> {
+    for (name, value) in outputs {
+        let contract = node.outputs.get(name).and_then(|output| output.contract.as_ref());
+        if let Some(breach) = contract.and_then(|contract| contract.breach(name, value)) {
+            return Err(format!("output `{name}` does not fit its schema: {breach}"));
+        }
+    }
+    Ok(())
+}
+
+fn shaped(bytes: Vec<u8>, format: OutputFormat, mask: &Mask) -> Result<Value, String> {
+    let text = utf8(bytes)?;
     match format {
         // Like a shell's `$(...)`: what prints a value ends its line.
-        OutputFormat::Text => Ok(Value::String(text.trim_end_matches(['\n', '\r']).to_owned())),
-        OutputFormat::Lines => Ok(text.lines().map(str::to_owned).collect()),
-        OutputFormat::Json => {
-            serde_json::from_str(&text).map_err(|error| format!("it is not JSON: {error}{}", excerpt(&text)))
+        OutputFormat::Text => {
+            Ok(Value::String(without_nul(&text)?.trim_end_matches(['\n', '\r']).to_owned()))
         }
+        OutputFormat::Lines => Ok(without_nul(&text)?.lines().map(str::to_owned).collect()),
+        OutputFormat::Json => {
+            let found = |error| format!("it is not JSON: {error}{}", excerpt(&mask.apply(&text)));
+            serde_json::from_str(&text).map_err(found)
+        }
+    }
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes)
+        .map_err(|error| format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to() + 1))
+}
+
+/// No environment variable can hold a NUL, and values travel in those.
+fn without_nul(text: &str) -> Result<&str, String> {
+    match text.find('\0') {
+        Some(at) => Err(format!("it holds a NUL character (byte {}); `format: json` can spell one", at + 1)),
+        None => Ok(text),
     }
 }
 
 fn excerpt(text: &str) -> String {
-    let start: String = text.chars().take(60).collect();
-    if start.trim().is_empty() { "; it is empty".to_owned() } else { format!("; it begins with {start:?}") }
+    if text.trim().is_empty() {
+        "; it is empty".to_owned()
+    } else {
+        format!("; it begins with {:?}", lines::short(text))
+    }
 }
 
-/// `name=value` lines, and `name<<END` ... `END` for values of several lines.
-fn lines_given(room: &Room) -> Result<HashMap<String, String>, String> {
-    let mut given = HashMap::new();
+/// What the node appended to `$SPB_OUTPUT`.
+fn lines_given(room: &Room, mask: &Mask) -> Result<IndexMap<String, String>, String> {
     if std::fs::symlink_metadata(&room.output).is_err() {
-        return Ok(given);
+        return Ok(IndexMap::new());
     }
-    let bytes = read_inside(room.root(), "output").map_err(|reason| format!("$SPB_OUTPUT: {reason}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| "$SPB_OUTPUT is not UTF-8 text".to_owned())?;
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let equals = line.find('=');
-        let heredoc = line.find("<<").filter(|&at| equals.is_none_or(|equals| at < equals));
-        if let Some(at) = heredoc {
-            let (name, end) = (&line[..at], &line[at + 2..]);
-            let mut value = Vec::new();
-            loop {
-                match lines.next() {
-                    Some(line) if line == end => break,
-                    Some(line) => value.push(line),
-                    None => {
-                        return Err(format!("$SPB_OUTPUT: `{name}<<{end}` is never ended by a line `{end}`"));
-                    }
-                }
-            }
-            given.insert(name.to_owned(), value.join("\n"));
-        } else if let Some(at) = equals {
-            given.insert(line[..at].to_owned(), line[at + 1..].to_owned());
-        } else {
-            return Err(format!("$SPB_OUTPUT: the line {line:?} is neither `name=value` nor `name<<END`"));
-        }
-    }
-    Ok(given)
+    let bytes = read_inside(room.root(), "output", lines::MAX_FILE);
+    let text = bytes.and_then(utf8).map_err(|reason| format!("$SPB_OUTPUT: {reason}"))?;
+    lines::parse(&text).map_err(|reason| {
+        // A line that is shortened must not end within a secret.
+        let masked = lines::parse(&mask.apply(&text)).err();
+        let reason = if mask.is_none() { Some(reason) } else { masked };
+        format!("$SPB_OUTPUT: {}", reason.as_deref().unwrap_or("it holds a secret"))
+    })
 }
 
 /// Reads a regular file below `root`, refusing links that lead outside.
-fn read_inside(root: &Path, relative: &str) -> Result<Vec<u8>, String> {
+fn read_inside(root: &Path, relative: &str, max: u64) -> Result<Vec<u8>, String> {
     let path = root.join(relative);
     let meta = match std::fs::metadata(&path) {
         Ok(meta) => meta,
@@ -124,15 +142,15 @@ fn read_inside(root: &Path, relative: &str) -> Result<Vec<u8>, String> {
     if !real.starts_with(&root) {
         return Err("it is a link to a file outside of the workspace".to_owned());
     }
-    if meta.len() > MAX_OUTPUT {
+    if meta.len() > max {
         return Err(format!(
-            "it has {} bytes, more than the {MAX_OUTPUT} that a value may have; use `artifacts` for files",
+            "it has {} bytes, more than the {max} that it may have; use `artifacts` for files",
             meta.len()
         ));
     }
     let mut bytes = Vec::new();
     File::open(&real)
-        .and_then(|file| file.take(MAX_OUTPUT).read_to_end(&mut bytes))
+        .and_then(|file| file.take(max).read_to_end(&mut bytes))
         .map_err(|error| format!("it cannot be read: {error}"))?;
     Ok(bytes)
 }

@@ -162,7 +162,11 @@ fn contract(node: &Node, manifest: &mut Manifest) {
             OutputFrom::Stdout => "stdout".to_owned(),
             OutputFrom::Line => "line".to_owned(),
         };
-        manifest.add(format!("declaration of output `{name}`"), format!("{from} {:?}", output.format));
+        let schema = output.contract.as_ref().map(|contract| format!(" {}", contract.canonical()));
+        manifest.add(
+            format!("declaration of output `{name}`"),
+            format!("{from} {:?}{}", output.format, schema.unwrap_or_default()),
+        );
     }
     if !node.artifacts.is_empty() {
         manifest.add("declaration of artifacts", node.artifacts.join("\0"));

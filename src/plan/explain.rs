@@ -148,12 +148,16 @@ fn output(output: &Output) -> Value {
         OutputFormat::Lines => "lines",
         OutputFormat::Json => "json",
     };
-    match &output.from {
+    let mut keys = match &output.from {
         OutputFrom::File(path) => json!({ "file": path, "format": format }),
         OutputFrom::Out(path) => json!({ "out": path, "format": format }),
         OutputFrom::Stdout => json!({ "stdout": true, "format": format }),
         OutputFrom::Line => json!({ "format": format }),
+    };
+    if let Some(contract) = &output.contract {
+        keys["schema"] = contract.schema().clone();
     }
+    keys
 }
 
 fn retry(retry: &Retry) -> Value {

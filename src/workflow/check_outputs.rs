@@ -1,12 +1,17 @@
 //! What a node leaves: its outputs, and whether its result is kept for later. Knows nothing of files or of the cache.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
+use serde_json::Value as Json;
 
 use super::check::{Check, CheckedDefaults};
 use super::check_names;
 use super::check_node::At;
+use super::contract::{self, Contract, Segment};
+use super::expr::types::Type;
 use super::file_node::{self, OutputFormat as Format};
-use super::file_values::{CacheChoice, Text};
+use super::file_values::{CacheChoice, SchemaMap, Text};
 use super::model::{Cache, Output, OutputFormat, OutputFrom, Workspace};
 use super::problem::Problem;
 use super::yaml::{Entry, Yaml, shorten};
@@ -58,7 +63,48 @@ impl Check<'_> {
             Some(Format::Json) => OutputFormat::Json,
             Some(Format::Text) | None => OutputFormat::Text,
         };
-        Output { from, format, span: entry.key_span }
+        let contract = output.schema.as_ref().and_then(|SchemaMap(schema)| {
+            let yaml = entry.value.get("schema")?;
+            self.contract(name, schema, format, yaml)
+        });
+        Output { from, format, contract, span: entry.key_span }
+    }
+
+    fn contract(
+        &mut self,
+        name: &str,
+        schema: &Json,
+        format: OutputFormat,
+        yaml: &Yaml<'_>,
+    ) -> Option<Arc<Contract>> {
+        let contract = match Contract::new(schema) {
+            Ok(contract) => contract,
+            Err(faults) => {
+                self.problems.extend(faults.into_iter().map(|fault| of_schema(fault, yaml)));
+                return None;
+            }
+        };
+        let (gives, always) = match format {
+            OutputFormat::Text => ("the format `text` gives a text", Type::Text),
+            OutputFormat::Lines => ("the format `lines` gives a list of texts", Type::list(Type::Text)),
+            OutputFormat::Json => return Some(Arc::new(contract)),
+        };
+        let asked = contract::kind(name, schema);
+        if !always.comparable(&asked) || asked == Type::Null {
+            self.problems.push(
+                Problem::error(
+                    "spb::output::schema_format",
+                    yaml.get("type").map_or(yaml.span, |kind| kind.span),
+                    format!("{gives}, which never fits this schema"),
+                )
+                .label(match asked {
+                    Type::List(item) => format!("a list, each item {item}"),
+                    asked => asked.to_string(),
+                })
+                .help("add `format: json` to the output"),
+            );
+        }
+        Some(Arc::new(contract))
     }
 
     pub(super) fn cache(&mut self, at: &At<'_>, defaults: &CheckedDefaults, workspace: Workspace) -> Cache {
@@ -89,6 +135,29 @@ impl Check<'_> {
             tools: settings.tools.into_iter().flatten().map(|text| text.0).collect(),
             extra,
         }
+    }
+}
+
+/// A fault of a schema at its place in the file.
+fn of_schema(fault: contract::Fault, yaml: &Yaml<'_>) -> Problem {
+    let mut at = (yaml, yaml.span);
+    for segment in &fault.path {
+        let next = match segment {
+            Segment::Item(index) => at.0.items().get(*index).map(|item| (item, item.span)),
+            Segment::Key(key) => at.0.entries().iter().find(|entry| entry.key == *key).map(|entry| {
+                let is_empty = entry.value.span.end <= entry.value.span.start;
+                (&entry.value, if is_empty { entry.key_span } else { entry.value.span })
+            }),
+        };
+        match next {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    let problem = Problem::error("spb::output::schema", at.1, fault.message).label("here");
+    match fault.help {
+        Some(help) => problem.help(help),
+        None => problem,
     }
 }
 

@@ -8,10 +8,11 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::check::{Draft, UsedFile};
+use super::contract;
 use super::expr::Template;
 use super::expr::types::{Names, Type, What};
 use super::file_node::{Output, OutputFormat};
-use super::file_values::{AxisChoice, Items, Json, Matrix};
+use super::file_values::{AxisChoice, Items, Json, Matrix, SchemaMap};
 use super::model::{ANSWER, AnswerType, Input, InputKind, Reference};
 use super::problem::Span;
 use super::suggest::NodeIndex;
@@ -220,7 +221,7 @@ fn outputs_type(node: &Draft<'_, '_>, seen: impl Fn(Type) -> Type) -> Type {
     match &node.used {
         UsedFile::None => {
             let own = node.file.outputs.iter().flatten();
-            let own = own.map(|(name, output)| (name.clone(), output_type(output)));
+            let own = own.map(|(name, output)| (name.clone(), output_type(name, output)));
             let answer = ANSWER.iter().filter(|_| node.file.approve.is_some()).map(|(name, kind)| {
                 let kind = match kind {
                     AnswerType::Bool => Type::Bool,
@@ -240,9 +241,12 @@ fn outputs_type(node: &Draft<'_, '_>, seen: impl Fn(Type) -> Type) -> Type {
     }
 }
 
-fn output_type(output: &Output) -> Type {
+fn output_type(name: &str, output: &Output) -> Type {
     match output.format {
-        Some(OutputFormat::Json) => Type::Any,
+        Some(OutputFormat::Json) => match &output.schema {
+            Some(SchemaMap(schema)) => contract::kind(name, schema),
+            None => Type::Any,
+        },
         Some(OutputFormat::Lines) => Type::list(Type::Text),
         Some(OutputFormat::Text) | None => Type::Text,
     }

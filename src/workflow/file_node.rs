@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file_values::{CacheChoice, Items, Json, Matrix, Period, RetryReason, Run, Text};
+use super::file_values::{CacheChoice, Items, Json, Matrix, Period, RetryReason, Run, SchemaMap, Text};
 
 /// One step of the work. It says what it does with `run`, `uses` or `approve`, and what it waits for with `needs`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -197,6 +197,12 @@ pub struct Output {
     /// How the value is read.
     #[schemars(extend("default" = "text", "examples" = ["json"]))]
     pub format: Option<OutputFormat>,
+    /// A JSON Schema that the value must fit. What it says of types is known to `${{ }}` before anything runs.
+    #[schemars(extend("examples" = [
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}}
+    ]))]
+    pub schema: Option<SchemaMap>,
 }
 
 /// How an output is read.

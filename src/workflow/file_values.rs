@@ -88,6 +88,10 @@ pub struct Period(pub Duration);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Json(pub serde_json::Value);
 
+/// A JSON Schema as it is written: a map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaMap(pub serde_json::Value);
+
 /// Reads `1h30m` and the like: numbers with a unit each, larger units first.
 ///
 /// # Errors
@@ -253,6 +257,22 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
+impl<'de> Deserialize<'de> for SchemaMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap;
+        impl<'de> Visitor<'de> for OnlyMap {
+            type Value = SchemaMap;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SchemaMap, A::Error> {
+                AnyJson.visit_map(map).map(SchemaMap)
+            }
+        }
+        deserializer.deserialize_any(OnlyMap)
+    }
+}
+
 struct AnyJson;
 
 impl<'de> Visitor<'de> for AnyJson {
@@ -328,6 +348,7 @@ macro_rules! schema {
 
 schema!(Text, "Text", { "type": ["string", "number", "boolean"] });
 schema!(Json, "Json", {});
+schema!(SchemaMap, "SchemaMap", { "type": "object" });
 schema!(Period, "Period", { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" });
 schema!(Jobs, "Jobs", { "anyOf": [{ "enum": ["auto"], "enumDescriptions": ["Chosen by cores, memory and the width of the graph."] }, { "type": "integer", "minimum": 1, "maximum": 10000 }] });
 schema!(RetryReason, "RetryReason", {

@@ -246,7 +246,7 @@ static CACHE: LazyLock<Shape> = LazyLock::new(|| Shape {
 static OUTPUT: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "an output",
     fields: fields::<file_node::Output>(),
-    later: &["schema"],
+    later: &[],
     foreign: &[("path", "write `file`, for a file in the workspace, or `out`, for one under `$SPB_OUT`")],
     nested: vec![],
 });

@@ -21,6 +21,7 @@ mod check_result;
 mod check_scope;
 mod check_uses;
 mod check_worktrees;
+pub mod contract;
 pub mod expr;
 mod file;
 mod file_node;

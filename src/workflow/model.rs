@@ -9,6 +9,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::contract::Contract;
 use super::expr::{Condition, Template};
 use super::problem::Span;
 
@@ -382,6 +383,8 @@ impl OnConflict {
 pub struct Output {
     pub from: OutputFrom,
     pub format: OutputFormat,
+    /// What the value must look like.
+    pub contract: Option<Arc<Contract>>,
     pub span: Span,
 }
 

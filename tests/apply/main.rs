@@ -15,6 +15,7 @@ mod cache_keys;
 mod cache_law;
 mod conditions;
 mod merges;
+mod outputs;
 mod processes;
 mod repositories;
 mod results;

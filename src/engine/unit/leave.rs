@@ -110,8 +110,10 @@ fn collected(job: &Job, ready: &mut Ready, ran: &Ran) -> Result<NodeResult, Stri
         return Err(error.clone());
     }
     let node = job.node();
-    let outputs = collect::outputs(node, ready.workspace.path(), &ready.workspace.room)?;
+    let mask = &job.context().mask;
+    let outputs = collect::outputs(node, ready.workspace.path(), &ready.workspace.room, mask)?;
     let outputs = masked(job, outputs)?;
+    collect::contracts(node, &outputs)?;
     let artifacts = kept_artifacts(job, ready)?;
     let heads = base::passed_on(node, ready.base.as_ref().map(|base| base.commit), &job.heads);
     let mut result = NodeResult { heads, outputs, artifacts, ..NodeResult::default() };

@@ -80,6 +80,9 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
         ),
         What::Run => Fault::new("spb::expr::unknown_field", range, format!("`run` has no `{name}`")),
         What::Loop => Fault::new("spb::expr::unknown_field", range, format!("`loop` has no `{name}`")),
+        What::Value(value) | What::Open(value) => {
+            Fault::new("spb::expr::unknown_field", range, format!("the schema of `{value}` has no `{name}`"))
+        }
     }
     .label("unknown");
     if let Some(near) = renamed(&record.what, name).or_else(|| suggest::nearest(name, fields())) {
@@ -108,7 +111,9 @@ pub fn unknown_field(record: &Record, name: &str, range: Range<usize>, names: &N
             "name it in `{file}`: `outputs: {{ {name}: \"${{{{ needs.<node>.outputs.{name} }}}}\" }}`; named: {}",
             suggest::list(fields())
         ),
-        What::Matrix | What::Run | What::Loop | What::Needs => format!("known: {}", suggest::list(fields())),
+        What::Matrix | What::Run | What::Loop | What::Needs | What::Value(_) | What::Open(_) => {
+            format!("known: {}", suggest::list(fields()))
+        }
     })
 }
 

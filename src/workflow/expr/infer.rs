@@ -10,7 +10,7 @@ use super::fault;
 use super::functions;
 use super::lex::LOOP;
 use super::program::{Expression, Form, STATUS_FUNCTIONS, Tree};
-use super::types::{Names, STATUSES, Type};
+use super::types::{Names, STATUSES, Type, What};
 
 /// Whether status functions may be called: in conditions only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,9 @@ fn field(base: &Type, name: &str, range: Range<usize>, names: &Names<'_>) -> Res
     match base {
         Type::Any => Ok(Type::Any),
         Type::Map(item) => Ok((**item).clone()),
+        Type::Record(record) if matches!(record.what, What::Open(_)) => {
+            Ok(record.fields.get(name).cloned().unwrap_or(Type::Any))
+        }
         Type::Record(record) => {
             record.fields.get(name).cloned().ok_or_else(|| fault::unknown_field(record, name, range, names))
         }
@@ -254,6 +257,9 @@ impl<'t> Walk<'t> {
                 self.keep(field(base, name.inner(), place, self.names))
             }
             (Type::Record(record), Type::Text | Type::Status | Type::Any, _) => {
+                if matches!(record.what, What::Open(_)) {
+                    return Type::Any;
+                }
                 record.fields.values().cloned().reduce(Type::join).unwrap_or(Type::Any)
             }
             (Type::Need(_), Type::Text | Type::Status | Type::Any, _) => Type::Any,

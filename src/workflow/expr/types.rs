@@ -56,6 +56,10 @@ pub enum What {
     },
     Run,
     Loop,
+    /// The value of this name, whose schema names all of its fields.
+    Value(String),
+    /// The same of a schema that names some: a value may have others.
+    Open(String),
 }
 
 /// The names that one place of the file may read.
