@@ -51,6 +51,13 @@ pub enum RunEvent {
         /// Why it was not taken from the cache, in plain words: `never run before`, `src/lib.rs changed`.
         why: String,
     },
+    /// What the node needs does not merge, and an agent settles it first.
+    NodeSettling {
+        node: String,
+        agent: String,
+        /// At most [`MAX_CHANGED_LISTED`].
+        files: Vec<String>,
+    },
     /// An attempt failed and another will follow.
     NodeRetry {
         node: String,

@@ -1,12 +1,44 @@
-//! What a node starts from: the results of its needs, merged in memory and remembered.
+//! What a node starts from: the results of its needs, merged in memory and remembered; and how their conflicts are settled.
 
 use crate::digest::{Digest, Hasher};
-use crate::git::GitError;
-use crate::git::merge::{self, Favor, Merged};
-use crate::git::{CommitId, Repo};
+use crate::git::{CommitId, Favor, GitError, Joined, Merged, Repo, Stuck, join_heads};
 use crate::store::cache::Cache;
 use crate::store::recorder::{Index, Recorder};
 use crate::workflow::model::{Node, OnConflict};
+
+/// What becomes of lines in conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    favor: Favor,
+    /// Everything that the agent is told, for those that an agent settles.
+    agent: Option<Digest>,
+}
+
+impl Rule {
+    /// They are an error.
+    pub const FAIL: Self = Self { favor: Favor::Neither, agent: None };
+
+    /// The agent that this digest is of settles them.
+    pub fn agent(told: Digest) -> Self {
+        Self { favor: Favor::Neither, agent: Some(told) }
+    }
+
+    /// The rule of a node that asks no agent.
+    pub fn of(node: &Node) -> Self {
+        let favor = match node.on_conflict {
+            OnConflict::Fail | OnConflict::Agent(_) => Favor::Neither,
+            OnConflict::Ours => Favor::Ours,
+            OnConflict::Theirs => Favor::Theirs,
+            OnConflict::Union => Favor::Union,
+        };
+        Self { favor, agent: None }
+    }
+}
+
+/// Whether a node says how its needs are merged.
+pub fn decides(node: &Node) -> bool {
+    !matches!(node.on_conflict, OnConflict::Fail)
+}
 
 /// Merges `heads` onto `base` in order. A merge done before, by any run, is looked up instead.
 ///
@@ -18,17 +50,45 @@ pub fn merged(
     recorder: &Recorder,
     base: CommitId,
     heads: &[CommitId],
-    favor: Favor,
 ) -> Result<Merged, GitError> {
-    if let Some(known) = known(repo, cache, base, heads, favor) {
-        return Ok(known);
+    Ok(match joined(repo, cache, recorder, base, heads, Rule::FAIL, |_, _| None)? {
+        Joined::Clean(commit) => Merged::Clean(commit),
+        Joined::Stuck(Stuck { first, theirs, files, .. }) => {
+            Merged::Conflict { first, second: theirs, files }
+        }
+    })
+}
+
+/// The same by a rule; `settled` tells what an agent made of the conflict of two commits.
+///
+/// # Errors
+/// As [`merged`].
+pub fn joined(
+    repo: &Repo,
+    cache: Option<&Cache>,
+    recorder: &Recorder,
+    base: CommitId,
+    heads: &[CommitId],
+    rule: Rule,
+    settled: impl Fn(CommitId, CommitId) -> Option<CommitId>,
+) -> Result<Joined, GitError> {
+    if let Some(known) = known(repo, cache, base, heads, rule) {
+        return Ok(Joined::Clean(known));
     }
-    let merged = merge::merge_heads_favoring(repo, base, heads, favor)?;
-    if let Merged::Clean(commit) = &merged {
+    let joined = join_heads(repo, base, heads, rule.favor, settled)?;
+    if let Joined::Clean(commit) = &joined {
         recorder.wrote_objects();
-        recorder.index(Index::Merge { key: key(base, heads, favor), result: commit.to_string() });
+        recorder.index(Index::Merge { key: key(base, heads, rule), result: commit.to_string() });
     }
-    Ok(merged)
+    Ok(joined)
+}
+
+/// The same without looking anything up or remembering it.
+///
+/// # Errors
+/// As [`merged`].
+pub fn anew(repo: &Repo, base: CommitId, heads: &[CommitId], rule: Rule) -> Result<Joined, GitError> {
+    join_heads(repo, base, heads, rule.favor, |_, _| None)
 }
 
 /// What needs no merge, or was merged before.
@@ -37,24 +97,38 @@ pub fn known(
     cache: Option<&Cache>,
     base: CommitId,
     heads: &[CommitId],
-    favor: Favor,
-) -> Option<Merged> {
+    rule: Rule,
+) -> Option<CommitId> {
     match heads {
-        [] => return Some(Merged::Clean(base)),
-        [only] => return Some(Merged::Clean(*only)),
-        _ => {}
+        [] => Some(base),
+        [only] => Some(*only),
+        _ => looked_up(repo, cache?, key(base, heads, rule)),
     }
-    let known = cache?.merge(key(base, heads, favor))?.parse::<CommitId>().ok()?;
-    repo.has_commit(known).then_some(Merged::Clean(known))
 }
 
-fn key(base: CommitId, heads: &[CommitId], favor: Favor) -> Digest {
+/// What an agent made of the conflict of two commits.
+pub fn settled(
+    repo: &Repo,
+    cache: Option<&Cache>,
+    ours: CommitId,
+    theirs: CommitId,
+    rule: Rule,
+) -> Option<CommitId> {
+    looked_up(repo, cache?, settled_key(ours, theirs, rule)?)
+}
+
+fn looked_up(repo: &Repo, cache: &Cache, key: Digest) -> Option<CommitId> {
+    let known = cache.merge(key)?.parse::<CommitId>().ok()?;
+    repo.has_commit(known).then_some(known)
+}
+
+fn key(base: CommitId, heads: &[CommitId], rule: Rule) -> Digest {
     let mut hasher = Hasher::new("merge 1");
     hasher.field("base", base.to_string().as_bytes());
     for head in heads {
         hasher.field("head", head.to_string().as_bytes());
     }
-    let word: Option<&[u8]> = match favor {
+    let word: Option<&[u8]> = match rule.favor {
         Favor::Neither => None,
         Favor::Ours => Some(b"ours"),
         Favor::Theirs => Some(b"theirs"),
@@ -63,42 +137,42 @@ fn key(base: CommitId, heads: &[CommitId], favor: Favor) -> Digest {
     if let Some(word) = word {
         hasher.field("favor", word);
     }
+    if let Some(agent) = rule.agent {
+        hasher.field("agent", agent.as_bytes());
+    }
     hasher.finish()
 }
 
-/// How the results of a node's needs are merged.
-pub fn favor(node: &Node) -> Favor {
-    match node.on_conflict {
-        OnConflict::Fail => Favor::Neither,
-        OnConflict::Ours => Favor::Ours,
-        OnConflict::Theirs => Favor::Theirs,
-        OnConflict::Union => Favor::Union,
-    }
+/// Under what the work of an agent is remembered; `None` for a rule without one.
+pub fn settled_key(ours: CommitId, theirs: CommitId, rule: Rule) -> Option<Digest> {
+    let mut hasher = Hasher::new("settled conflict 1");
+    hasher.field("ours", ours.to_string().as_bytes());
+    hasher.field("theirs", theirs.to_string().as_bytes());
+    hasher.field("agent", rule.agent?.as_bytes());
+    Some(hasher.finish())
 }
 
 /// What dependents of a node start from when it has no commit of its own, `base` being what it started from: the results
 /// of its needs; where it says how those are merged, their merge, which nobody else would make so.
 pub fn passed_on(node: &Node, base: Option<CommitId>, heads: &[String]) -> Vec<String> {
     match base {
-        Some(base) if favor(node) != Favor::Neither && heads.len() > 1 => vec![base.to_string()],
+        Some(base) if decides(node) && heads.len() > 1 => vec![base.to_string()],
         _ => heads.to_vec(),
     }
 }
 
 /// The same without merging: `None` when it was never merged before.
 pub fn passed_on_as_known(
-    node: &Node,
+    (node, rule): (&Node, Rule),
     (repo, cache): (&Repo, Option<&Cache>),
     base: CommitId,
     heads: &[String],
 ) -> Option<Vec<String>> {
-    if favor(node) == Favor::Neither || heads.len() < 2 {
+    if !decides(node) || heads.len() < 2 {
         return Some(heads.to_vec());
     }
-    match known(repo, cache, base, &commits(heads), favor(node))? {
-        Merged::Clean(merged) => Some(passed_on(node, Some(merged), heads)),
-        Merged::Conflict { .. } => None,
-    }
+    let merged = known(repo, cache, base, &commits(heads), rule)?;
+    Some(passed_on(node, Some(merged), heads))
 }
 
 /// Heads without repetition, first mention first.

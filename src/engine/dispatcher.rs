@@ -284,7 +284,7 @@ impl Dispatcher {
         };
         let heads = run.heads(planned, &self.ended);
         let keyed = lookup::keyed(run.plan.node(instance), &prepared.manifest, run, &heads);
-        if let Some(finished) = self.quick_hit(run, instance, keyed, &heads) {
+        if let Some(finished) = self.quick_hit(run, instance, (keyed, prepared.rule), &heads) {
             return self.tell(node, finished);
         }
         let why = self.early_why(run, instance, keyed, &prepared);
@@ -314,6 +314,7 @@ impl Dispatcher {
             why,
             makers: if heads.len() > 1 { self.makers(run.number) } else { Vec::new() },
             heads,
+            settled: Vec::new(),
             shared: Arc::clone(&self.shared),
         };
         let id = self.units.spawn(unit::run(job)).id();
@@ -324,7 +325,7 @@ impl Dispatcher {
         &self,
         run: &RunContext,
         instance: usize,
-        keyed: Keyed,
+        (keyed, rule): (Keyed, base::Rule),
         heads: &[String],
     ) -> Option<NodeFinished> {
         let planned = &run.plan.instances[instance];
@@ -332,7 +333,7 @@ impl Dispatcher {
         if run.options.fresh && planned.role == Role::Run && !self.flights.has_made(key) {
             return None;
         }
-        lookup::quick(&self.shared, (&self.repo, self.cache.as_ref()?), run, instance, key, heads)
+        lookup::quick(&self.shared, (&self.repo, self.cache.as_ref()?), run, instance, (key, rule), heads)
     }
 
     /// The reason to run that is known without looking at files.

@@ -7,7 +7,7 @@ use super::{Ended, RunContext, Shared, base};
 use crate::digest::Hasher;
 use crate::event::{Outcome, RunFinished, RunOutcome};
 use crate::git::GitError;
-use crate::git::merge::{Favor, Merged};
+use crate::git::merge::Merged;
 use crate::git::{CommitId, Expect, Repo, Stamp};
 use crate::plan::Role;
 use crate::store::cache::Cache;
@@ -110,7 +110,7 @@ pub fn checkpoint(
 
 fn merge(shared: &Shared, repo: &Repo, run: &RunContext, heads: &[String]) -> Result<Merged, GitError> {
     let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
-    base::merged(repo, cache.as_ref(), &shared.recorder, run.base, &base::commits(heads), Favor::Neither)
+    base::merged(repo, cache.as_ref(), &shared.recorder, run.base, &base::commits(heads))
 }
 
 /// Ends a run: keeps its objects, and makes its result when every node that counts succeeded.
@@ -188,7 +188,7 @@ pub fn made<'n>(run: &'n RunContext, nodes: &'n [Option<Ended>]) -> impl Iterato
         .filter(|(ended, _)| ended.is_new && ended.outcome.is_success())
         .filter_map(|(ended, node)| {
             // A merge by a rule of its node is nobody's commit, and handed on all the same.
-            let handed_on = || ended.result.heads.first().filter(|_| base::favor(node) != Favor::Neither);
+            let handed_on = || ended.result.heads.first().filter(|_| base::decides(node));
             ended.result.commit.as_ref().or_else(handed_on)?.parse().ok()
         })
 }

@@ -3,8 +3,8 @@
 
 use super::lookup::{self, Found};
 use super::{Ended, EngineError, Keyed, RunContext, Shared, base, inner, prepare, tools};
+use crate::git::Repo;
 use crate::git::tree::ReadsMemo;
-use crate::git::{Merged, Repo};
 use crate::plan::{Layer, Role};
 use crate::store::cache::Cache;
 use crate::store::index;
@@ -195,7 +195,9 @@ impl<'a> Ahead<'a> {
             return Foreseen::Runs { why: "never run before".to_owned() };
         };
         let places = (&self.places.repo, cache);
-        if let Some(finished) = lookup::quick(self.places.shared, places, self.run, instance, key, &heads) {
+        if let Some(finished) =
+            lookup::quick(self.places.shared, places, self.run, instance, (key, prepared.rule), &heads)
+        {
             return self.hit(instance, finished);
         }
         match keyed {
@@ -231,11 +233,8 @@ impl<'a> Ahead<'a> {
         let runs = |why: &str| Foreseen::Runs { why: why.to_owned() };
         let Some(cache) = &self.places.cache else { return runs("never run before") };
         let commits = base::commits(&heads);
-        let base =
-            match base::known(&self.places.repo, Some(cache), self.run.base, &commits, base::favor(node)) {
-                Some(Merged::Clean(base)) => base,
-                _ => return runs("what it needs was never merged before"),
-            };
+        let known = base::known(&self.places.repo, Some(cache), self.run.base, &commits, prepared.rule);
+        let Some(base) = known else { return runs("what it needs was never merged before") };
         let found = self.places.repo.tree_of(base).and_then(|tree| {
             let reads = lookup::reads(node, &self.places.repo, &self.places.memo, tree)?;
             let key = prepared.manifest.content_key(reads);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::base::Rule;
 use super::{Keyed, RunContext, Shared, base};
 use crate::digest::{Digest, Hasher};
 use crate::event::{NodeFinished, NodeResult, Outcome};
@@ -82,7 +83,7 @@ pub fn quick(
     (repo, cache): (&Repo, &Cache),
     run: &RunContext,
     instance: usize,
-    key: Digest,
+    (key, rule): (Digest, Rule),
     heads: &[String],
 ) -> Option<NodeFinished> {
     let node = run.plan.node(instance);
@@ -90,7 +91,7 @@ pub fn quick(
     if !is_whole(&entry.result, shared, repo) {
         return None;
     }
-    let heads = base::passed_on_as_known(node, (repo, Some(cache)), run.base, heads)?;
+    let heads = base::passed_on_as_known((node, rule), (repo, Some(cache)), run.base, heads)?;
     Some(cached(&run.plan.instances[instance].id, *entry, heads, (key, None)))
 }
 

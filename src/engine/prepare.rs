@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Map, Value, json};
 
+use super::base::{self, Rule};
 use super::{Ended, RunContext};
+use crate::digest::Hasher;
 use crate::event::{Artifact, Outcome};
 use crate::plan::fingerprint::Manifest;
 use crate::plan::{Instance, Need};
@@ -22,7 +24,25 @@ pub struct Prepared {
     /// Relative to the workspace.
     pub directory: String,
     pub manifest: Manifest,
+    /// How the results of its needs are merged.
+    pub rule: Rule,
+    /// What settles their conflicts, for a rule that asks an agent.
+    pub settler: Option<Settler>,
 }
+
+/// An agent, and what it is asked.
+#[derive(Debug)]
+pub struct Settler {
+    pub name: String,
+    /// Program and arguments, over `prompt` and what a run knows.
+    pub command: Vec<Template>,
+    pub prompt: String,
+}
+
+/// What an agent is asked whose author says nothing.
+const PROMPT: &str = "\
+Several changes to this repository were made at the same time, and git could not merge all of their lines. Resolve every \
+conflict: keep what each side meant to do. Edit only the files listed below. Leave no conflict markers in them.";
 
 /// Whether the node should run.
 pub fn condition(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> Result<bool, ExprError> {
@@ -59,6 +79,7 @@ pub fn prepare(
         manifest.add("working_directory", &directory);
     }
     contract(node, &mut manifest);
+    let (rule, settler) = settler(run, node, &scope, &mut manifest)?;
     for (command, output) in tools {
         manifest.add(format!("tool `{command}`"), output);
     }
@@ -69,7 +90,7 @@ pub fn prepare(
         worktree(run, &mut manifest);
     }
     artifacts(run, instance, ended, &mut manifest);
-    Ok(Prepared { argv, env, directory, manifest })
+    Ok(Prepared { argv, env, directory, manifest, rule, settler })
 }
 
 fn action(node: &Node, scope: &Scope, manifest: &mut Manifest) -> Result<Vec<OsString>, ExprError> {
@@ -174,7 +195,7 @@ fn contract(node: &Node, manifest: &mut Manifest) {
     if let Some(writes) = &node.writes {
         manifest.add("declaration of writes", writes.join("\0"));
     }
-    if node.on_conflict != OnConflict::Fail {
+    if base::decides(node) {
         manifest.add("rule for conflicts", node.on_conflict.word());
     }
     if let Some(between) = &node.retry.between {
@@ -184,6 +205,38 @@ fn contract(node: &Node, manifest: &mut Manifest) {
     if let Some(reads) = &node.reads {
         manifest.add("declaration of reads", reads.join("\0"));
     }
+}
+
+/// How conflicts among its needs are settled. Whatever an agent is told is part of the key: another prompt may well give
+/// another base.
+fn settler(
+    run: &RunContext,
+    node: &Node,
+    scope: &Scope,
+    manifest: &mut Manifest,
+) -> Result<(Rule, Option<Settler>), ExprError> {
+    let OnConflict::Agent(settler) = &node.on_conflict else { return Ok((Rule::of(node), None)) };
+    let prompt = match &settler.prompt {
+        Some(prompt) => prompt.render(scope)?,
+        None => PROMPT.to_owned(),
+    };
+    let words = command(run, &settler.command, "${{ prompt }}")?;
+    manifest.add("command of the agent for conflicts", words.join("\0"));
+    manifest.add("prompt for conflicts", &prompt);
+    let mut told = Hasher::new("agent for conflicts 1");
+    for word in &words {
+        told.field("word", word.as_bytes());
+    }
+    told.field("prompt", prompt.as_bytes());
+    let settler = Settler { name: settler.name.clone(), command: settler.command.clone(), prompt };
+    Ok((Rule::agent(told.finish()), Some(settler)))
+}
+
+/// The words of an agent's command.
+pub fn command(run: &RunContext, words: &[Template], prompt: &str) -> Result<Vec<String>, ExprError> {
+    let mut scope = run.scope.clone();
+    scope.names.insert("prompt".to_owned(), Value::String(prompt.to_owned()));
+    words.iter().map(|word| word.render(&scope)).collect()
 }
 
 /// What a slot holds beside the files of the repository.
@@ -223,7 +276,9 @@ fn is_constant(node: &Node) -> bool {
         Action::Command { words } => words.iter().all(constant),
         Action::Workflow(uses) => uses.with.values().all(constant),
     };
+    let asks = matches!(&node.on_conflict, OnConflict::Agent(settler) if settler.prompt.is_some());
     action
+        && !asks
         && node.env.values().all(constant)
         && constant(&node.working_directory)
         && node.cache.extra.iter().all(constant)

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod leave;
+mod settle;
 mod slot;
 
 use std::path::{Path, PathBuf};
@@ -22,9 +23,8 @@ use crate::event::{Artifact, NodeFinished, Outcome};
 use crate::executor::Stop;
 use crate::git::Holder;
 use crate::git::LeaseRequest;
-use crate::git::merge::{Favor, Merged};
 use crate::git::tree::ReadsMemo;
-use crate::git::{CommitId, Repo, TreeId};
+use crate::git::{CommitId, Joined, Repo, Stuck, TreeId};
 use crate::host;
 use crate::plan::fingerprint::StoredManifest;
 use crate::plan::{Instance, Role};
@@ -52,6 +52,8 @@ pub struct Job {
     pub why: String,
     /// Which node made a commit, for conflicts.
     pub makers: Vec<(String, String)>,
+    /// Conflicts that an agent has settled for this node just now.
+    pub settled: Vec<settle::Settled>,
 }
 
 /// How it ended, with what goes into journal and index.
@@ -86,6 +88,8 @@ enum Early {
     Hit(Box<Done>),
     Failed(String),
     Stopped,
+    /// What it needs does not merge, and there is an agent that may settle that.
+    Conflict(Box<Stuck>),
 }
 
 /// Between two looks at whether the checkout is free.
@@ -107,27 +111,41 @@ impl Job {
 
 /// Lives a node's life to its end.
 pub async fn run(job: Job) -> Done {
-    let kind = job.node().workspace;
-    let (job, ready) = if kind == Kind::Scratch && job.given.is_empty() {
-        let ready = scratch(&job);
-        (job, ready)
-    } else {
-        let work = move || {
-            let ready = prepare(&job);
-            (job, ready)
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(both) => both,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    let (mut job, mut ready) = made_ready(job).await;
+    while let Err(Early::Conflict(stuck)) = ready {
+        match settle::settle(job, *stuck).await {
+            Ok(settled) => (job, ready) = made_ready(settled).await,
+            Err(done) => return *done,
         }
-    };
+    }
     match ready {
         Err(Early::Hit(done)) => *done,
         Err(Early::Stopped) => {
             plain(&job, Outcome::Cancelled, "stopped while it waited for the checkout".to_owned())
         }
         Err(Early::Failed(message)) => plain(&job, Outcome::Failed, message),
+        Err(Early::Conflict(stuck)) => plain(&job, Outcome::Failed, conflict_of(&job, &stuck)),
         Ok(ready) => attempt::run(job, ready).await,
+    }
+}
+
+async fn made_ready(job: Job) -> (Job, Result<Ready, Early>) {
+    if job.node().workspace == Kind::Scratch && job.given.is_empty() {
+        let ready = scratch(&job);
+        return (job, ready);
+    }
+    blocking(move || {
+        let ready = prepare(&job);
+        (job, ready)
+    })
+    .await
+}
+
+/// Work that would hold up others, on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
@@ -304,34 +322,44 @@ fn failed(error: impl std::fmt::Display) -> Early {
 
 /// The base: results of the needs merged, or a sentence that names the nodes and files that do not merge.
 fn base_of(job: &Job, repo: &Repo, cache: Option<&Cache>) -> Result<CommitId, Early> {
-    let context = job.context();
-    let heads = base::commits(&job.heads);
-    let favor = base::favor(job.node());
-    match base::merged(repo, cache, &job.shared.recorder, context.base, &heads, favor).map_err(failed)? {
-        Merged::Clean(commit) => Ok(commit),
-        Merged::Conflict { first, second, files } => {
-            let mut message = conflict(&job.makers, &first.to_string(), &second.to_string(), &files);
-            if favor != Favor::Neither {
-                let word = job.node().on_conflict.word();
-                message.push_str(&format!("; `on_conflict: {word}` settles lines of text only"));
-            }
-            Err(Early::Failed(message))
+    let (recorder, base, rule) = (&job.shared.recorder, job.context().base, job.prepared.rule);
+    let settled = |ours, theirs| settle::known(job, repo, cache, ours, theirs);
+    match base::joined(repo, cache, recorder, base, &base::commits(&job.heads), rule, settled)
+        .map_err(failed)?
+    {
+        Joined::Clean(commit) => Ok(commit),
+        Joined::Stuck(_) if job.prepared.settler.is_some() && job.planned().role == Role::CacheOnly => {
+            Err(Early::Failed(only_message("no agent has settled what it needs")))
         }
+        Joined::Stuck(stuck) if job.prepared.settler.is_some() => Err(Early::Conflict(Box::new(stuck))),
+        Joined::Stuck(stuck) => Err(Early::Failed(conflict_of(job, &stuck))),
     }
+}
+
+fn conflict_of(job: &Job, stuck: &Stuck) -> String {
+    let mut message =
+        conflict(&job.makers, &stuck.first.to_string(), &stuck.theirs.to_string(), &stuck.files);
+    if base::decides(job.node()) {
+        let word = job.node().on_conflict.word();
+        message.push_str(&format!("; `on_conflict: {word}` settles lines of text only"));
+    }
+    message
 }
 
 /// Names the two nodes and every file.
 pub fn conflict(makers: &[(String, String)], first: &str, second: &str, files: &[String]) -> String {
-    let name = |commit: &str| {
-        let maker = makers.iter().find(|(made, _)| made == commit);
-        maker.map_or_else(|| format!("commit {commit}"), |(_, node)| format!("`{node}`"))
-    };
+    let name =
+        |commit| maker(makers, commit).map_or_else(|| format!("commit {commit}"), |node| format!("`{node}`"));
     format!(
         "the changes of {} and {} do not merge: {}; let one need the other, or keep their files apart",
         name(first),
         name(second),
         files.join(", ")
     )
+}
+
+fn maker<'m>(makers: &'m [(String, String)], commit: &str) -> Option<&'m str> {
+    makers.iter().find(|(made, _)| made == commit).map(|(_, node)| node.as_str())
 }
 
 fn hit(job: &Job, entry: Entry, moved: bool, base: CommitId, (key, quick_key): (Digest, Digest)) -> Early {

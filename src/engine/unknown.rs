@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 
 use super::{EngineError, base};
 use crate::event::{NodeFinished, NodeResult, Outcome};
-use crate::git::merge::{self, Favor, Merged};
+use crate::git::Joined;
 use crate::git::{CommitId, GitError, Repo};
 use crate::host;
 use crate::plan::Plan;
@@ -77,9 +77,8 @@ fn assumed(
     });
     let mut heads = base::distinct(results.flat_map(|result| &result.heads));
     if let Some(node) = plan.find(node).map(|at| plan.node(at))
-        && base::favor(node) != Favor::Neither
-        && let Merged::Clean(merged) =
-            merge::merge_heads_favoring(repo, base, &base::commits(&heads), base::favor(node))?
+        && base::decides(node)
+        && let Joined::Clean(merged) = base::anew(repo, base, &base::commits(&heads), base::Rule::of(node))?
     {
         heads = base::passed_on(node, Some(merged), &heads);
     }

@@ -32,6 +32,26 @@ pub enum Favor {
     Union,
 }
 
+/// What a merge gave whose conflicts others may settle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joined {
+    Clean(CommitId),
+    Stuck(Stuck),
+}
+
+/// Where a merge of several heads came to a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Everything before it, merged.
+    pub ours: CommitId,
+    /// The head that cannot be joined to that.
+    pub theirs: CommitId,
+    /// The head before it that it conflicts with.
+    pub first: CommitId,
+    /// The files that they disagree on, in order.
+    pub files: Vec<String>,
+}
+
 /// A merged tree, or the paths in conflict.
 enum Outcome {
     Clean(TreeId),
@@ -59,6 +79,25 @@ pub fn merge_heads_favoring(
     heads: &[CommitId],
     favor: Favor,
 ) -> Result<Merged, GitError> {
+    Ok(match join_heads(repo, base, heads, favor, |_, _| None)? {
+        Joined::Clean(commit) => Merged::Clean(commit),
+        Joined::Stuck(Stuck { first, theirs, files, .. }) => {
+            Merged::Conflict { first, second: theirs, files }
+        }
+    })
+}
+
+/// The same, where conflicts may have been settled before: `settled` tells the merge of two commits, if there is one.
+///
+/// # Errors
+/// As [`merge_heads`].
+pub fn join_heads(
+    repo: &Repo,
+    base: CommitId,
+    heads: &[CommitId],
+    favor: Favor,
+    settled: impl Fn(CommitId, CommitId) -> Option<CommitId>,
+) -> Result<Joined, GitError> {
     let mut merged = base;
     for (position, head) in heads.iter().copied().enumerate() {
         if repo.contains(merged, head)? {
@@ -73,12 +112,16 @@ pub fn merge_heads_favoring(
                 merged = repo.commit(tree, &[merged, head], MESSAGE, Stamp::Like(base))?;
             }
             Outcome::Conflict(files) => {
+                if let Some(commit) = settled(merged, head) {
+                    merged = commit;
+                    continue;
+                }
                 let first = culprit(repo, base, (&heads[..position], head), &files, favor)?;
-                return Ok(Merged::Conflict { first, second: head, files });
+                return Ok(Joined::Stuck(Stuck { ours: merged, theirs: head, first, files }));
             }
         }
     }
-    Ok(Merged::Clean(merged))
+    Ok(Joined::Clean(merged))
 }
 
 /// Applies what `change` did to its first parent on top of `onto`. The result has the message of `change`.
@@ -156,20 +199,49 @@ fn by_git(
     theirs: CommitId,
     favor: Favor,
 ) -> Result<Option<Outcome>, GitError> {
-    const SETTINGS: [&str; 6] =
-        ["-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "merge.renormalize=false"];
     // The driver of all files whose attributes name none.
     let union: &[&str] = if favor == Favor::Union { &["-c", "merge.default=union"] } else { &[] };
-    let settings = [&SETTINGS, union].concat();
-    let at = RepoPath { work_dir: None, git_dir: repo.path().common_dir.clone(), ..repo.path().clone() };
-    let fixed = ["merge-tree", "--write-tree", "-z", "--name-only", "--allow-unrelated-histories"];
-    let mut arguments = fixed.map(str::to_owned).to_vec();
-    arguments.extend(match favor {
+    let option = match favor {
         Favor::Ours => Some("-Xours".to_owned()),
         Favor::Theirs => Some("-Xtheirs".to_owned()),
         Favor::Neither | Favor::Union => None,
-    });
-    arguments.extend(base.map(|base| format!("--merge-base={base}")));
+    };
+    let options = option.into_iter().chain(base.map(|base| format!("--merge-base={base}"))).collect();
+    let Some(by_git) = merge_tree(repo, union, options, ours, theirs)? else { return Ok(None) };
+    if by_git.is_clean {
+        return Ok(Some(Outcome::Clean(by_git.tree)));
+    }
+    let names = by_git.files.iter().map(|name| String::from_utf8_lossy(name).into_owned());
+    let mut files: Vec<String> = names.collect();
+    files.sort();
+    files.dedup();
+    Ok(Some(Outcome::Conflict(files)))
+}
+
+/// What `git merge-tree` printed.
+pub(in crate::git) struct ByGit {
+    pub is_clean: bool,
+    /// Files in conflict hold git's markers, with the commits' ids as labels.
+    pub tree: TreeId,
+    /// The names of the files in conflict.
+    pub files: Vec<Vec<u8>>,
+}
+
+/// Runs `git merge-tree` with further settings (`-c`, `name=value`) and options; `None` when it does not know them.
+pub(in crate::git) fn merge_tree(
+    repo: &Repo,
+    settings: &[&str],
+    options: Vec<String>,
+    ours: CommitId,
+    theirs: CommitId,
+) -> Result<Option<ByGit>, GitError> {
+    const SETTINGS: [&str; 6] =
+        ["-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "merge.renormalize=false"];
+    let settings = [&SETTINGS, settings].concat();
+    let at = RepoPath { work_dir: None, git_dir: repo.path().common_dir.clone(), ..repo.path().clone() };
+    let fixed = ["merge-tree", "--write-tree", "-z", "--name-only", "--allow-unrelated-histories"];
+    let mut arguments = fixed.map(str::to_owned).to_vec();
+    arguments.extend(options);
     arguments.extend([ours.to_string(), theirs.to_string()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Attributes are those of our side, not those of whatever is checked out.
@@ -178,18 +250,12 @@ fn by_git(
     if !matches!(output.code, 0 | 1) {
         output = command::attempt(command::git_at(&at).args(&settings), &arguments)?;
     }
-    let mut fields = output.stdout.split(|byte| *byte == 0).map(|field| String::from_utf8_lossy(field));
-    match (output.code, fields.next().and_then(|tree| tree.parse().ok())) {
-        (0, Some(tree)) => Ok(Some(Outcome::Clean(tree))),
-        (1, Some(_)) => {
-            let mut files: Vec<String> =
-                fields.take_while(|name| !name.is_empty()).map(std::borrow::Cow::into_owned).collect();
-            files.sort();
-            files.dedup();
-            Ok(Some(Outcome::Conflict(files)))
-        }
-        _ => Ok(None),
-    }
+    let mut fields = output.stdout.split(|byte| *byte == 0);
+    let tree = fields.next().and_then(|tree| std::str::from_utf8(tree).ok()?.parse().ok());
+    let Some(tree) = tree.filter(|_| matches!(output.code, 0 | 1)) else { return Ok(None) };
+    let is_clean = output.code == 0;
+    let files = fields.take_while(|name| !is_clean && !name.is_empty()).map(<[u8]>::to_vec).collect();
+    Ok(Some(ByGit { is_clean, tree, files }))
 }
 
 fn by_library(repo: &Repo, ours: CommitId, theirs: CommitId, favor: Favor) -> Result<Outcome, GitError> {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::Plan;
 use crate::workflow::expr::{Condition, NamePath, NeedsStatus, Scope, StatusUse, Template};
 use crate::workflow::model::{
-    Action, Axis, Cache, Effect, Node, Output, OutputFormat, OutputFrom, Retry, RetryOn, Workspace,
+    Action, Axis, Cache, Effect, Node, OnConflict, Output, OutputFormat, OutputFrom, Retry, RetryOn,
+    Workspace,
 };
 
 /// One instance with its keys as a file would spell them. Expressions that read `needs` or `run` stay as they are.
@@ -82,7 +83,7 @@ pub fn resolved(plan: &Plan, instance: usize) -> Map<String, Value> {
     put("allow_failure", json!(node.allow_failure));
     put("cache", cache(node, &node.cache, &known));
     put("effect", json!(if node.effect == Effect::External { "external" } else { "local" }));
-    put("on_conflict", json!(node.on_conflict.word()));
+    put("on_conflict", on_conflict(&node.on_conflict, &known));
     keys
 }
 
@@ -131,6 +132,16 @@ impl Known {
             && self.covers(when.references())
             && when.holds(&self.scope, succeeded) == Ok(false)
     }
+}
+
+fn on_conflict(rule: &OnConflict, known: &Known) -> Value {
+    let OnConflict::Agent(settler) = rule else { return json!(rule.word()) };
+    let mut agent = json!({ "use": settler.name });
+    if let Some(prompt) = &settler.prompt {
+        agent["prompt"] = known.text(prompt);
+    }
+    agent["command"] = settler.command.iter().map(|word| known.value(word)).collect();
+    json!({ "agent": agent })
 }
 
 fn workspace(workspace: Workspace) -> &'static str {

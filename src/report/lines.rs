@@ -87,6 +87,10 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
         RunEvent::NodeStarted { node, attempt, .. } => {
             row(label("start", style::cyan, marks), node, format!("attempt {attempt}"))
         }
+        RunEvent::NodeSettling { node, agent, files } => {
+            let rest = format!("{} settles {}", text::line(agent), text::line(&files.join(", ")));
+            row(label("settle", style::cyan, marks), node, rest)
+        }
         RunEvent::NodeRetry { node, attempt, delay_ms, because } => {
             let rest =
                 format!("attempt {attempt}: {}; again in {}", text::line(because), text::duration(*delay_ms));

@@ -99,6 +99,10 @@ impl Progress {
                     return;
                 }
             }
+            RunEvent::NodeSettling { node, .. } => {
+                let running = Running { since: Instant::now(), line: String::new() };
+                self.running.insert((record.run.clone(), node.clone()), running);
+            }
             RunEvent::RunResumed { finished, .. } => {
                 self.totals.entry(record.run.clone()).or_default().ended = *finished;
             }

@@ -235,6 +235,14 @@ impl RunView {
                     view.started = Some(record.time.clone());
                 }
             }
+            RunEvent::NodeSettling { node, agent, files } => {
+                if let Some(view) = self.nodes.get_mut(node) {
+                    view.state = NodeState::Running;
+                    view.attempts = 1;
+                    view.why = format!("`{agent}` settles {}", files.join(", "));
+                    view.started = Some(record.time.clone());
+                }
+            }
             RunEvent::NodeRetry { .. } => {}
             RunEvent::NodeExpanded { node, into } => self.expanded(node, into, &record.time),
             RunEvent::ApprovalAsked { node, number, message, about, until } => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
+use super::check_agents::Agents;
 use super::check_expr::{Expressions, Seen};
 use super::check_include::{self, Unit};
 use super::check_names;
@@ -70,6 +71,7 @@ pub(super) struct Check<'s> {
     pub files: &'s Files<'s>,
     /// Inputs whose declaration could not be read: they exist all the same.
     pub broken_inputs: Vec<String>,
+    pub agents: Agents,
 }
 
 /// What became of a file.
@@ -85,8 +87,7 @@ pub(super) struct Checked {
 
 /// Checks a tree, and those that it includes and uses.
 pub(super) fn check(files: &Files<'_>, source: &Arc<Source>, root: &Yaml<'_>) -> Checked {
-    let mut check =
-        Check { problems: Vec::new(), expressions: Expressions::default(), files, broken_inputs: Vec::new() };
+    let mut check = Check::new(files, Expressions::default());
     let (workflow, outputs) = check.file(source, root).unzip();
     Checked {
         workflow,
@@ -105,9 +106,15 @@ pub(super) fn names_at(
 ) -> Option<Seen> {
     let mut expressions = Expressions::default();
     expressions.watch(mark);
-    let mut check = Check { problems: Vec::new(), expressions, files, broken_inputs: Vec::new() };
+    let mut check = Check::new(files, expressions);
     check.file(source, root);
     check.expressions.seen()
+}
+
+impl<'s> Check<'s> {
+    fn new(files: &'s Files<'s>, expressions: Expressions) -> Self {
+        Self { problems: Vec::new(), expressions, files, broken_inputs: Vec::new(), agents: Agents::new() }
+    }
 }
 
 impl Check<'_> {
@@ -133,6 +140,7 @@ impl Check<'_> {
         world.set_env(units.iter().flat_map(|unit| unit.root.get("env").map_or(&[][..], Yaml::entries)));
         let defaults: Vec<CheckedDefaults> =
             units.iter().map(|unit| self.defaults(unit.root, &world)).collect();
+        units.iter().for_each(|unit| self.agents(unit.root, &world));
         let stages = self.stages(Self::staged(&units));
         let links = self.links(&drafts, &indexes);
         let placed = self.place_in_stages(&drafts, &links, &stages);

@@ -15,7 +15,7 @@ use super::expr::types::Names;
 use super::expr::{Condition, Template};
 use super::file_node;
 use super::file_values::{CacheChoice, Period, RetryReason, Run, Text};
-use super::model::{Action, Effect, Node, OnConflict, Reference, Retry, RetryOn, Workspace};
+use super::model::{Action, Effect, Node, Reference, Retry, RetryOn, Workspace};
 use super::problem::{Problem, Span};
 use super::yaml::{Yaml, shorten};
 
@@ -214,29 +214,6 @@ impl Check<'_> {
                 self.expressions.condition(text, at.span("when"), || at.outer_names(), &mut self.problems)
             }
             None => Condition::success(),
-        }
-    }
-
-    fn on_conflict(&mut self, at: &At<'_>) -> OnConflict {
-        use file_node::OnConflict as File;
-        let file = &at.draft.file;
-        // One need is enough: one that changed nothing hands on the results of several.
-        if file.on_conflict.is_some() && file.needs.as_ref().is_none_or(Vec::is_empty) {
-            self.problems.push(
-                Problem::error(
-                    "spb::on_conflict::unused",
-                    at.span("on_conflict"),
-                    "without `needs` there is nothing to merge",
-                )
-                .label("has no effect")
-                .help("remove `on_conflict`, or name what it needs"),
-            );
-        }
-        match file.on_conflict {
-            Some(File::Ours) => OnConflict::Ours,
-            Some(File::Theirs) => OnConflict::Theirs,
-            Some(File::Union) => OnConflict::Union,
-            Some(File::Fail) | None => OnConflict::Fail,
         }
     }
 

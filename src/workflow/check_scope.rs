@@ -80,6 +80,13 @@ impl<'w> World<'w> {
         self.names(place, roots)
     }
 
+    /// What the command of an agent may read.
+    pub fn agent(&self, place: &'static str) -> Names<'w> {
+        let mut names = self.inputs_and_env(place);
+        names.roots.push(("prompt", Type::Text));
+        names
+    }
+
     pub fn result(&self, place: &'static str) -> Names<'w> {
         self.names(place, vec![("inputs", self.inputs.clone()), ("run", self.run.clone())])
     }

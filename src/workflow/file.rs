@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::file_agent::Agent;
 pub use super::file_node::{Node, Retry, Workspace};
 use super::file_reuse::{Include, WorkflowOutput};
 use super::file_values::{CacheChoice, Jobs, Json, Period, Text};
@@ -61,6 +62,9 @@ pub struct File {
     /// Settings for every node that does not set them itself.
     #[schemars(extend("examples" = [{"timeout": "10m", "retry": {"max": 2}}]))]
     pub defaults: Option<Defaults>,
+    /// Commands that do a coding agent's work, by name: those that nodes ask when changes conflict.
+    #[schemars(extend("examples" = [{"claude": {"command": ["claude", "-p", "${{ prompt }}", "--permission-mode", "acceptEdits"]}}]))]
+    pub agents: Option<IndexMap<String, Agent>>,
     /// What a successful run leaves: by default a new branch with the changes of all last nodes.
     #[schemars(extend("examples" = [{"branch": "feature/${{ inputs.topic }}", "commits": "squash"}]))]
     pub result: Option<ResultSpec>,

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::file_agent::ConflictChoice;
 use super::file_values::{CacheChoice, Items, Json, Matrix, Period, RetryReason, Run, SchemaMap, Text};
 
 /// One step of the work. It says what it does with `run`, `uses` or `approve`, and what it waits for with `needs`.
@@ -102,8 +103,8 @@ pub struct Node {
     pub effect: Option<Effect>,
     /// What becomes of lines that several `needs` changed, each in its own way, when their results are merged into what
     /// this node starts from.
-    #[schemars(extend("default" = "fail", "examples" = ["union"]))]
-    pub on_conflict: Option<OnConflict>,
+    #[schemars(extend("default" = "fail", "examples" = ["union", {"agent": "resolver"}]))]
+    pub on_conflict: Option<ConflictChoice>,
 }
 
 /// Further attempts after a failure.

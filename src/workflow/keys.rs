@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor, value::Error};
 use serde::forward_to_deserialize_any;
 
-use super::{file, file_node, file_reuse};
+use super::{file, file_agent, file_node, file_reuse};
 
 /// The keys of one kind of map.
 pub struct Shape {
@@ -58,7 +58,7 @@ fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
 pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "a workflow",
     fields: fields::<file::File>(),
-    later: &["agents"],
+    later: &[],
     foreign: &[
         ("jobs", "the steps of the graph are called `nodes`; how many run at once is `limits: { jobs: 4 }`"),
         ("steps", "the steps of the graph are called `nodes`, and each has a name"),
@@ -76,6 +76,7 @@ pub static FILE: LazyLock<Shape> = LazyLock::new(|| Shape {
         ("limits", Nest::One(&LIMITS)),
         ("worktrees", Nest::One(&WORKTREES)),
         ("defaults", Nest::One(&DEFAULTS)),
+        ("agents", Nest::Each(&AGENT)),
         ("result", Nest::One(&RESULT)),
     ],
 });
@@ -226,12 +227,31 @@ static LOOP: LazyLock<Shape> = LazyLock::new(|| Shape {
     nested: vec![],
 });
 
-/// A word in this version.
+pub static AGENT: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "an agent",
+    fields: fields::<file_agent::Agent>(),
+    later: &["model", "args"],
+    foreign: &[
+        ("run", "what an agent does is called `command`: a program and its arguments"),
+        ("cmd", "what an agent does is called `command`: a program and its arguments"),
+    ],
+    nested: vec![],
+});
+
+/// As a map; it may be a word too.
 static ON_CONFLICT: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "`on_conflict`",
-    fields: &[],
-    later: &["agent"],
+    fields: fields::<file_agent::ByAgent>(),
+    later: &[],
     foreign: &[],
+    nested: vec![("agent", Nest::One(&AGENT_USE))],
+});
+
+static AGENT_USE: LazyLock<Shape> = LazyLock::new(|| Shape {
+    what: "`agent`",
+    fields: fields::<file_agent::AgentUse>(),
+    later: &["prompt_file", "model", "skills", "output_schema", "session", "max_turns", "args"],
+    foreign: &[("name", "the agent that is asked is named by `use`")],
     nested: vec![],
 });
 
@@ -273,6 +293,9 @@ mod tests {
             &LOOP,
             &CACHE,
             &OUTPUT,
+            &AGENT,
+            &ON_CONFLICT,
+            &AGENT_USE,
         ] {
             assert!(!shape.fields.is_empty(), "{} has no fields", shape.what);
             for (nested, _) in &shape.nested {

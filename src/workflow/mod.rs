@@ -6,6 +6,7 @@
 
 pub mod assist;
 mod check;
+mod check_agents;
 mod check_env;
 mod check_expr;
 mod check_gate;
@@ -24,6 +25,7 @@ mod check_worktrees;
 pub mod contract;
 pub mod expr;
 mod file;
+mod file_agent;
 mod file_node;
 mod file_reuse;
 mod file_values;

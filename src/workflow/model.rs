@@ -355,7 +355,7 @@ pub enum Effect {
 }
 
 /// What becomes of lines that several needs changed, each in its own way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum OnConflict {
     Fail,
     /// The earlier need's lines.
@@ -364,18 +364,31 @@ pub enum OnConflict {
     Theirs,
     /// The lines of both.
     Union,
+    Agent(Settler),
 }
 
 impl OnConflict {
     /// As the file spells it.
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Fail => "fail",
             Self::Ours => "ours",
             Self::Theirs => "theirs",
             Self::Union => "union",
+            Self::Agent(_) => "agent",
         }
     }
+}
+
+/// An agent that settles conflicts.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    /// Among the workflow's `agents`.
+    pub name: String,
+    /// Program and arguments, over `prompt`, `inputs` and `env`.
+    pub command: Vec<Template>,
+    /// What it is asked; `None` for the usual words.
+    pub prompt: Option<Template>,
 }
 
 /// A named value that dependents may read.

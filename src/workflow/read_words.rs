@@ -17,7 +17,7 @@ pub fn explain(found: &Yaml<'_>, key: Span, place: &[Step<'_>], error: &str) -> 
     }
     let variants = rules.map(choices).unwrap_or_default();
     if error.starts_with("unknown variant") || (!variants.is_empty() && found.text().is_some()) {
-        return choice(found, &name, &variants);
+        return choice(found, &name, (rules, &variants));
     }
     let example = remedy(found, place, rules);
     let problem = if error.starts_with("invalid type")
@@ -70,12 +70,12 @@ fn missing(field: &str, name: &str, span: Span, place: &[Step<'_>]) -> Problem {
     }
 }
 
-fn choice(found: &Yaml<'_>, name: &str, variants: &[&str]) -> Problem {
+fn choice(found: &Yaml<'_>, name: &str, (rules, variants): (Option<&Value>, &[&str])) -> Problem {
     let listed = suggest::list(variants.iter().copied());
     let problem = Problem::error(
         "spb::value::choice",
         found.span,
-        format!("{name} is one of {listed}, not {}", found.describe()),
+        format!("{name} is one of {listed}{}, not {}", or_a_map(rules), found.describe()),
     )
     .label("not one of them");
     match found.text().and_then(|text| suggest::nearest(text, variants.iter().copied())) {
@@ -98,6 +98,13 @@ fn choices(rules: &Value) -> Vec<&str> {
     rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
+/// What an enumeration accepts beside its words: a map, told by its first key.
+fn or_a_map(rules: Option<&Value>) -> String {
+    let variants = rules.and_then(|rules| rules["oneOf"].as_array()).into_iter().flatten();
+    let key = variants.filter_map(|one| one["properties"].as_object()?.keys().next()).next();
+    key.map(|key| format!(", or a map with `{key}`")).unwrap_or_default()
+}
+
 /// The types that a schema accepts, in plain words.
 fn expected(rules: &Value) -> String {
     if let Some(variants) = rules["anyOf"].as_array() {
@@ -107,7 +114,7 @@ fn expected(rules: &Value) -> String {
     }
     let variants = choices(rules);
     if !variants.is_empty() {
-        return format!("one of {}", suggest::list(variants.into_iter()));
+        return format!("one of {}{}", suggest::list(variants.into_iter()), or_a_map(Some(rules)));
     }
     if let Some(only) = rules.get("const") {
         return format!("`{}`", inline(only));

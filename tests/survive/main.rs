@@ -13,5 +13,6 @@ mod crash;
 mod disk;
 mod external;
 mod journal;
+mod settle;
 mod signals;
 mod together;

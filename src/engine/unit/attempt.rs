@@ -194,7 +194,7 @@ fn environment(job: &Job, ready: &Ready, attempt: u32) -> Vec<(OsString, OsStrin
     last_wins(env)
 }
 
-fn last_wins(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+pub fn last_wins(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
     let mut kept: indexmap::IndexMap<OsString, OsString> = indexmap::IndexMap::with_capacity(env.len());
     kept.extend(env.into_iter().filter(|(name, _)| !name.as_bytes().is_empty()));
     kept.into_iter().collect()
