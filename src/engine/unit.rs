@@ -3,6 +3,7 @@
 
 mod attempt;
 mod leave;
+mod retry;
 mod settle;
 mod slot;
 

@@ -85,3 +85,31 @@ fn a_stop_does_not_wait_for_the_next_attempt() {
     let run = running.finish().exits(130).ended("a cancelled");
     assert_eq!(run.message("a"), "stopped before its next attempt");
 }
+
+#[test]
+fn a_promise_not_kept_is_no_failure_that_another_attempt_mends() {
+    let world = World::new();
+    let run = world
+        .apply("nodes:\n  n: { retry: { max: 3 }, outputs: { o: {} }, run: 'echo x >> \"$HOME/ran\"' }\n");
+    run.exits(1);
+    assert_eq!(world.take_ran(), "x");
+}
+
+#[test]
+fn artifacts_of_several_needs_at_one_path_are_those_of_the_need_named_last() {
+    let world = World::new();
+    let run = world.apply(
+        r#"
+nodes:
+  a: { artifacts: [out/x], run: 'mkdir -p out; echo a > out/x' }
+  b: { artifacts: [out/x], run: 'mkdir -p out; echo b > out/x' }
+  ab: { needs: [a, b], run: 'cat out/x > ab.txt' }
+  ba: { needs: [b, a], run: 'cat out/x > ba.txt' }
+  far: { needs: [ab], run: 'test ! -e out/x; echo far > far.txt' }
+worktrees: { clean: all }
+"#,
+    );
+    let branch = run.success().branch();
+    assert_eq!(world.show(&branch, "ab.txt").as_deref(), Some("b\n"));
+    assert_eq!(world.show(&branch, "ba.txt").as_deref(), Some("a\n"));
+}

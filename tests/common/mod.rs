@@ -451,7 +451,7 @@ impl Run {
         self.stdout.lines().map(parse).collect()
     }
 
-    fn of_kind(&self, kind: &str) -> impl Iterator<Item = Value> {
+    pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = Value> {
         let kind = kind.to_owned();
         self.events().into_iter().filter(move |event| event["event"] == *kind)
     }

@@ -5,12 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Done, Job, Ready, leave, plain, slot};
+use super::{Done, Job, Ready, leave, plain, retry, slot};
 use crate::engine::workspace::Place;
 use crate::event::{LiveEvent, LogPlace, Outcome, RunEvent};
 use crate::executor::{Ended, Finished, Stop, Task, local};
 use crate::store::recorder::{Notice, Objects};
-use crate::workflow::model::{Effect, OutputFrom, RetryOn};
+use crate::workflow::model::{Effect, OutputFrom};
 
 /// What all attempts together came to.
 pub struct Ran {
@@ -60,10 +60,10 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
         let first = task(&job, &ready, &directory, job.prepared.argv.clone(), attempt);
         let finished = once(&job, first).await;
         let ran = judge(&job, attempt, finished);
-        if !is_worth_another(&job, &ran) {
+        if *job.stop.borrow() != Stop::Run || !retry::is_worth_another(&job.node().retry, &ran) {
             return leave::end(job, ready, ran).await;
         }
-        let delay = delay(&job, attempt);
+        let delay = retry::delay(&job.node().retry, attempt);
         job.shared.recorder.fact(
             job.context().journal,
             RunEvent::NodeRetry {
@@ -230,33 +230,6 @@ fn hint(signal: i32) -> &'static str {
         15 => " (TERM: someone ended it)",
         _ => "",
     }
-}
-
-fn is_worth_another(job: &Job, ran: &Ran) -> bool {
-    let retry = &job.node().retry;
-    if ran.attempts > retry.max || *job.stop.borrow() != Stop::Run {
-        return false;
-    }
-    let matches = |on: &RetryOn| match on {
-        RetryOn::Timeout => ran.outcome == Outcome::TimedOut,
-        RetryOn::ExitCode(code) => ran.exit_code == Some(*code),
-    };
-    ran.outcome.is_failure() && (retry.on.is_empty() || retry.on.iter().any(matches))
-}
-
-/// `delay * factor^(attempt - 1)`, plus up to `jitter` of it; at most a day.
-fn delay(job: &Job, attempt: u32) -> Duration {
-    let retry = &job.node().retry;
-    let exponent = i32::try_from(attempt - 1).unwrap_or(i32::MAX);
-    let base = retry.delay.as_secs_f64() * retry.factor.powi(exponent);
-    let seconds = base + base * retry.jitter * random_fraction();
-    Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))
-}
-
-/// 0 to 1, from the seed of a standard hash map: good enough to keep retries apart.
-fn random_fraction() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0_u8) as f64 / u64::MAX as f64
 }
 
 /// Waits; false when the run is being stopped.
