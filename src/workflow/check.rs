@@ -15,6 +15,7 @@ use super::check_expr::{Expressions, Seen};
 use super::check_include::{self, Unit};
 use super::check_names;
 use super::check_scope::World;
+use super::contract::Contract;
 use super::expr::Template;
 use super::expr::types::Type;
 use super::file::{self, Defaults};
@@ -72,6 +73,8 @@ pub(super) struct Check<'s> {
     /// Inputs whose declaration could not be read: they exist all the same.
     pub broken_inputs: Vec<String>,
     pub agents: Agents,
+    /// Schemas that are sound, by their text: anchors repeat them.
+    pub contracts: HashMap<String, Arc<Contract>>,
 }
 
 /// What became of a file.
@@ -113,7 +116,14 @@ pub(super) fn names_at(
 
 impl<'s> Check<'s> {
     fn new(files: &'s Files<'s>, expressions: Expressions) -> Self {
-        Self { problems: Vec::new(), expressions, files, broken_inputs: Vec::new(), agents: Agents::new() }
+        Self {
+            problems: Vec::new(),
+            expressions,
+            files,
+            broken_inputs: Vec::new(),
+            agents: Agents::new(),
+            contracts: HashMap::new(),
+        }
     }
 }
 

@@ -77,17 +77,11 @@ impl Check<'_> {
         format: OutputFormat,
         yaml: &Yaml<'_>,
     ) -> Option<Arc<Contract>> {
-        let contract = match Contract::new(schema) {
-            Ok(contract) => contract,
-            Err(faults) => {
-                self.problems.extend(faults.into_iter().map(|fault| of_schema(fault, yaml)));
-                return None;
-            }
-        };
+        let contract = self.sound(schema, yaml)?;
         let (gives, always) = match format {
             OutputFormat::Text => ("the format `text` gives a text", Type::Text),
             OutputFormat::Lines => ("the format `lines` gives a list of texts", Type::list(Type::Text)),
-            OutputFormat::Json => return Some(Arc::new(contract)),
+            OutputFormat::Json => return Some(contract),
         };
         let asked = contract::kind(name, schema);
         if !always.comparable(&asked) || asked == Type::Null {
@@ -104,7 +98,21 @@ impl Check<'_> {
                 .help("add `format: json` to the output"),
             );
         }
-        Some(Arc::new(contract))
+        Some(contract)
+    }
+
+    fn sound(&mut self, schema: &Json, yaml: &Yaml<'_>) -> Option<Arc<Contract>> {
+        let text = schema.to_string();
+        if let Some(known) = self.contracts.get(&text) {
+            return Some(known.clone());
+        }
+        match Contract::new(schema) {
+            Ok(contract) => Some(self.contracts.entry(text).or_insert(Arc::new(contract)).clone()),
+            Err(faults) => {
+                self.problems.extend(faults.into_iter().map(|fault| of_schema(fault, yaml)));
+                None
+            }
+        }
     }
 
     pub(super) fn cache(&mut self, at: &At<'_>, defaults: &CheckedDefaults, workspace: Workspace) -> Cache {

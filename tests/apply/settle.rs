@@ -211,6 +211,23 @@ fn what_no_lines_decide_is_not_given_to_the_agent() {
 }
 
 #[test]
+fn explain_shows_who_is_asked_what() {
+    let world = world();
+    let text = workflow(KEEP_BOTH, "").replace(
+        "{ agent: helper }",
+        "{ agent: { use: helper, prompt: 'Do ${{ inputs.task }}: ${{ needs.left.status }}' } }",
+    );
+    let file = world.workflow(&format!("inputs: {{ task: {{ type: string }} }}\n{text}"));
+    let words = ["explain".as_ref(), file.as_os_str(), "both".as_ref(), "-i".as_ref(), "task=this".as_ref()];
+    let shown = world.spb(words).run().success().stdout;
+    for line in
+        ["agent:", "use: helper", "Do ${{ inputs.task }}: ${{ needs.left.status }}", "- ${{ prompt }}"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+#[test]
 fn three_sides_are_settled_two_at_a_time() {
     let world = world();
     let more = "  third: { run: 'printf \"1\\nthird\\n3\\n\" > shared.txt' }\n";
