@@ -79,12 +79,15 @@ pub enum RunEvent {
         until: Option<String>,
     },
     NodeFinished(Box<NodeFinished>),
-    /// A node was taken apart: the items of its `for_each`, the rounds of its `loop` so far, or the nodes of the workflow
+    /// A node was taken apart: the items of its `for_each`, the next round of its `loop`, or the nodes of the workflow
     /// that it uses. It ends when they have.
     NodeExpanded {
         node: String,
-        /// Everything that it consists of by now, in topological order.
+        /// In topological order.
         into: Vec<NodeSummary>,
+        /// Of a `loop`, from 1: the rounds before it stay a part of the node.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round: Option<u32>,
     },
     /// Every node of a stage has ended.
     StageFinished {

@@ -96,8 +96,9 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
                 format!("attempt {attempt}: {}; again in {}", text::line(because), text::duration(*delay_ms));
             row(label("retry", style::yellow, marks), node, rest)
         }
-        RunEvent::NodeExpanded { node, into } => {
-            expanded(view, node, into).and_then(|rest| row(label("expand", style::cyan, marks), node, rest))
+        RunEvent::NodeExpanded { round: Some(_), .. } => None,
+        RunEvent::NodeExpanded { node, into, round: None } => {
+            row(label("expand", style::cyan, marks), node, expanded(view, into))
         }
         RunEvent::ApprovalAsked { node, message, .. } => {
             row(label("asks", style::yellow, marks), node, text::line(message).into_owned())
@@ -119,10 +120,8 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
     }
 }
 
-/// What a node was taken apart into; its rounds after the first are told by their own lines.
-fn expanded(view: &RunView, node: &str, into: &[NodeSummary]) -> Option<String> {
-    let is_round =
-        into.iter().any(|inner| inner.node.strip_prefix(node).is_some_and(|rest| rest.starts_with('#')));
+/// What a node was taken apart into; rounds are told by their own lines.
+fn expanded(view: &RunView, into: &[NodeSummary]) -> String {
     let done = into.iter().filter(|inner| {
         let view = view.nodes.get(&inner.node);
         view.is_some_and(|view| matches!(view.state, NodeState::Finished(_)))
@@ -131,7 +130,7 @@ fn expanded(view: &RunView, node: &str, into: &[NodeSummary]) -> Option<String> 
         0 => String::new(),
         count => format!(", {count} kept"),
     };
-    (!is_round).then(|| format!("{}{kept}", text::count(into.len(), "node")))
+    format!("{}{kept}", text::count(into.len(), "node"))
 }
 
 fn workflow(view: &RunView) -> String {

@@ -244,7 +244,9 @@ impl RunView {
                 }
             }
             RunEvent::NodeRetry { .. } => {}
-            RunEvent::NodeExpanded { node, into } => self.expanded(node, into, &record.time),
+            RunEvent::NodeExpanded { node, into, round } => {
+                self.expanded(node, into, *round, &record.time);
+            }
             RunEvent::ApprovalAsked { node, number, message, about, until } => {
                 if let Some(view) = self.nodes.get_mut(node) {
                     let since = match &view.asked {
@@ -290,29 +292,56 @@ impl RunView {
         }
     }
 
-    /// The nodes inside of a node come right behind it. Those that it does not consist of any more are forgotten.
-    fn expanded(&mut self, node: &str, into: &[NodeSummary], time: &str) {
+    /// The nodes inside of a node come right behind it, rounds in their order. What it does not consist of any more is
+    /// forgotten: other items, or the rounds that followed when this one was given something else.
+    fn expanded(&mut self, node: &str, into: &[NodeSummary], round: Option<u32>, time: &str) {
         let Some(place) = self.nodes.get_index_of(node) else { return };
-        let mut gone: Vec<String> = vec![node.to_owned()];
+        let is_same = |summary: &NodeSummary| {
+            self.nodes.get(&summary.node).is_some_and(|view| view.summary.given == summary.given)
+        };
+        let is_part = |id: &str| match round {
+            _ if into.iter().any(|summary| summary.node == id) => true,
+            None => false,
+            Some(_) if into.iter().all(is_same) => true,
+            Some(round) => number_of_round(node, id).is_some_and(|earlier| earlier < round),
+        };
+        let mut gone: Vec<String> = Vec::new();
+        let inside = |outer: &str, gone: &mut Vec<String>, is_part: &dyn Fn(&str) -> bool| {
+            let views = self.nodes.values().filter(|view| view.inside.as_deref() == Some(outer));
+            gone.extend(views.map(|view| view.summary.node.clone()).filter(|id| !is_part(id)));
+        };
+        inside(node, &mut gone, &is_part);
         let mut at = 0;
         while let Some(outer) = gone.get(at).cloned() {
+            inside(&outer, &mut gone, &|_| false);
             at += 1;
-            let inside = self.nodes.values().filter(|view| view.inside.as_deref() == Some(&outer));
-            let is_kept = |id: &str| outer == node && into.iter().any(|summary| summary.node == id);
-            let lost = inside.map(|view| view.summary.node.clone()).filter(|id| !is_kept(id));
-            gone.extend(lost.collect::<Vec<_>>());
         }
         let mut behind = self.nodes.split_off(place + 1);
-        for id in &gone[1..] {
+        for id in &gone {
             behind.shift_remove(id);
         }
-        for summary in into {
-            let known = behind.shift_remove(&summary.node).filter(|view| view.summary.given == summary.given);
-            let mut view = known.unwrap_or_else(|| NodeView::waiting(summary));
-            view.inside = Some(node.to_owned());
-            self.nodes.insert(summary.node.clone(), view);
-        }
+        let known = |behind: &mut IndexMap<String, NodeView>, summary: &NodeSummary| {
+            let known = behind.shift_remove(&summary.node);
+            known
+                .filter(|view| view.summary.given == summary.given)
+                .unwrap_or_else(|| NodeView::waiting(summary))
+        };
+        let new: Vec<NodeView> = into.iter().map(|summary| known(&mut behind, summary)).collect();
+        // Earlier rounds, with what lies inside of them.
+        let is_earlier = |id: &str| {
+            let first = id.strip_prefix(node).and_then(|rest| rest.strip_prefix('#'));
+            let number =
+                first.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
+            number.and_then(|number| number.parse::<u32>().ok()).is_some_and(|number| Some(number) < round)
+        };
+        let earlier = behind.keys().take_while(|id| is_earlier(id)).count();
+        let rest = behind.split_off(earlier);
         self.nodes.extend(behind);
+        for mut view in new {
+            view.inside = Some(node.to_owned());
+            self.nodes.insert(view.summary.node.clone(), view);
+        }
+        self.nodes.extend(rest);
         let view = &mut self.nodes[place];
         view.is_expanded = true;
         if matches!(view.state, NodeState::Waiting) {
@@ -342,6 +371,11 @@ impl RunView {
             }
         }
     }
+}
+
+/// Which round of a `loop` a node is.
+fn number_of_round(node: &str, id: &str) -> Option<u32> {
+    id.strip_prefix(node)?.strip_prefix('#')?.parse().ok()
 }
 
 /// Reads one run.

@@ -89,6 +89,11 @@ fn survives_kills(workflow: &str) {
         }
         assert_eq!(world.files(&run.branch()), files, "step {step}\n{run}");
         assert_eq!(world.state(), "succeeded");
+        let status = world.spb(["status", "--json"]).run().success().stdout;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        for node in status["nodes"].as_array().unwrap() {
+            assert!(["succeeded", "cached"].contains(&node["state"].as_str().unwrap()), "{node}\n{run}");
+        }
         assert_eq!(world.processes_of(&run.id()), Vec::<u32>::new());
         world.git(&["fsck", "--no-dangling"]);
         assert_eq!(world.apply(workflow).success().starts(), 0, "step {step}");

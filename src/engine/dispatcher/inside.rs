@@ -20,8 +20,6 @@ pub struct Open {
     /// Nodes of that graph that have not ended.
     left: usize,
     began: Instant,
-    /// Everything that it consists of so far.
-    told: Vec<NodeSummary>,
 }
 
 impl Dispatcher {
@@ -31,30 +29,33 @@ impl Dispatcher {
         match inner::open(&run, instance, &self.ended, self.ended.len()) {
             Err(message) => self.fail(node, message),
             Ok(graph) => {
-                self.add(node, graph, Instant::now(), Vec::new());
+                self.add(node, graph, Instant::now());
             }
         }
     }
 
-    fn add(&mut self, node: NodeId, graph: RunContext, began: Instant, mut told: Vec<NodeSummary>) {
+    fn add(&mut self, node: NodeId, graph: RunContext, began: Instant) {
         let (run, instance) = self.place(node);
         let graph = Arc::new(graph);
         let plan = &graph.plan;
         let given = inner::given(&graph);
         let stage = &graph.workflow.stages[graph.stage(0)];
-        told.extend(plan.order.iter().map(|&at| NodeSummary {
+        let summary = |&at: &usize| NodeSummary {
             given: Some(inner::given_to(given, &plan.instances[at]).to_hex()),
             ..setup::summary(plan, at, stage)
-        }));
-        let event =
-            RunEvent::NodeExpanded { node: run.plan.instances[instance].id.clone(), into: told.clone() };
+        };
+        let into: Vec<NodeSummary> = plan.order.iter().map(summary).collect();
+        let event = RunEvent::NodeExpanded {
+            node: run.plan.instances[instance].id.clone(),
+            into: into.clone(),
+            round: graph.outer.as_ref().map(|outer| outer.round).filter(|&round| round > 0),
+        };
         self.shared.recorder.fact(graph.journal, event, Vec::new(), Objects::None);
         self.ended.resize(graph.first + plan.instances.len(), None);
         self.graphs.push(Arc::clone(&graph));
         let left = plan.instances.len();
-        let news = told.len() - left;
-        let kept = self.kept(&graph, &told[news..]);
-        self.open.insert(node, Open { graph: Arc::clone(&graph), left, began, told });
+        let kept = self.kept(&graph, &into);
+        self.open.insert(node, Open { graph: Arc::clone(&graph), left, began });
         if left == 0 {
             self.closing.push_back(node);
         }
@@ -68,9 +69,9 @@ impl Dispatcher {
     }
 
     /// Nodes of a graph that an earlier engine finished, when they were given the same: they stay finished.
-    fn kept(&mut self, graph: &RunContext, told: &[NodeSummary]) -> Vec<NodeId> {
+    fn kept(&mut self, graph: &RunContext, into: &[NodeSummary]) -> Vec<NodeId> {
         let mut kept = Vec::new();
-        for (&at, summary) in graph.plan.order.iter().zip(told) {
+        for (&at, summary) in graph.plan.order.iter().zip(into) {
             let earlier = self.earlier[graph.number].as_ref();
             let view = earlier.and_then(|view| view.nodes.get(&summary.node));
             let Some(NodeState::Finished(finished)) =
@@ -108,7 +109,7 @@ impl Dispatcher {
         let (run, instance) = self.place(node);
         match inner::close(&run, instance, &open.graph, &self.ended, self.ended.len()) {
             Closed::Again(next) if *self.stop.borrow() == Stop::Run => {
-                self.add(node, *next, open.began, open.told);
+                self.add(node, *next, open.began);
             }
             Closed::Again(_) => {
                 let id = &run.plan.instances[instance].id;
