@@ -299,8 +299,10 @@ impl<'t> Lines<'t> {
             return (self.starts[first], self.end(last));
         }
         let from = self.starts[self.line(start)].max(self.boundary(start.saturating_sub(MAX_LABEL / 4)));
-        let to = self.end(self.line(end)).min(self.boundary(end + MAX_LABEL / 4));
-        (from, to.max(from))
+        let to = self.end(self.line(end)).min(self.boundary(end + MAX_LABEL / 4)).max(from);
+        // Half of a line end would steer the terminal.
+        let half = self.text[from..to].ends_with('\r');
+        (from, to - usize::from(half))
     }
 }
 
@@ -388,6 +390,15 @@ mod tests {
         let all = Problem::error("spb::x", Span { start: 0, end: text.len() }, "all").label("that");
         let shown = render(&problems(&text, vec![needle, all]), false, 80);
         assert!(shown.contains("needle") && shown.len() < 3000, "{} bytes", shown.len());
+    }
+
+    #[test]
+    fn a_line_end_is_never_cut_in_half() {
+        for length in 0..100 {
+            let text = format!("{}needle{}\r\nb: 1\r\n", "x".repeat(MAX_LINE), "y".repeat(length));
+            let problem = Problem::error("spb::x", at(&text, "needle"), "here").label("this");
+            assert!(!render(&problems(&text, vec![problem]), false, 80).contains('\r'), "{length}");
+        }
     }
 
     #[test]

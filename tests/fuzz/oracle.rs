@@ -176,7 +176,7 @@ fn shown(loaded: &Loaded) -> Result<(), String> {
     if let Some(c) = drawn.chars().find(|c| steers(*c)) {
         return Err(format!("{c:?} reaches the terminal\n{drawn}"));
     }
-    if drawn.len() > 4000 * (count + 1) {
+    if drawn.len() > 8000 * (count + 1) {
         return Err(format!("{} bytes drawn for {count} problems", drawn.len()));
     }
     match show::to_json(&loaded.problems).as_array().map(Vec::len) {
