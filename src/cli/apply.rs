@@ -62,6 +62,9 @@ pub struct Work {
     pub jobs: Option<Jobs>,
     #[command(flatten)]
     pub select: Select,
+    /// Run nothing if a file has warnings
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Values of the workflow's inputs.

@@ -25,14 +25,16 @@ use crate::workflow::{self, show};
 /// Columns of a diagnostic where no terminal says otherwise.
 const DIAGNOSTIC_WIDTH: usize = 100;
 
-/// Reads one file, cycles included. Problems are printed; errors among them end the command.
+/// Reads one file, cycles included. Problems are printed; errors among them end the command, and warnings where they
+/// count.
 ///
 /// # Errors
 /// A silent one after the problems were shown, or why the file cannot be read.
-pub fn workflow(path: &Path) -> Result<Workflow, Failure> {
+pub fn workflow(path: &Path, strict: bool) -> Result<Workflow, Failure> {
     let loaded = read(path)?;
     show_problems(&loaded.problems);
-    loaded.workflow.ok_or_else(|| Failure::silent(Exit::Invalid))
+    let is_bad = is_bad(&loaded.problems, strict);
+    loaded.workflow.filter(|_| !is_bad).ok_or_else(|| Failure::silent(Exit::Invalid))
 }
 
 /// Reads one file with every check there is.
@@ -62,7 +64,7 @@ pub fn requests(repository: &RepoPath, work: &Work, options: &Options) -> Result
     let mut workflows = Vec::new();
     let mut failure = None;
     for file in &work.files {
-        match workflow(file) {
+        match workflow(file, work.strict) {
             Ok(workflow) => workflows.push((file, Arc::new(workflow))),
             Err(error) => {
                 out::failure(&error);
@@ -108,7 +110,7 @@ pub fn requests(repository: &RepoPath, work: &Work, options: &Options) -> Result
 /// # Errors
 /// Everything that is wrong with file and inputs.
 pub fn plan(file: &Path, inputs: &Inputs) -> Result<Plan, Failure> {
-    let workflow = workflow(file)?;
+    let workflow = workflow(file, false)?;
     let inputs = resolved(&workflow, given(inputs)?)?;
     Plan::new(Arc::new(workflow), inputs, &Selection::default()).map_err(plan_failure)
 }

@@ -168,6 +168,7 @@ impl Check<'_> {
         if self.problems.iter().all(|problem| problem.severity != Severity::Error) {
             // What is wrong may be the very place that reads an input.
             self.unused_inputs(&inputs);
+            self.advise(&drafts, &nodes, &stages);
         }
         let (pass_env, secrets) = self.copied_variables(&units);
         let workflow = Workflow {

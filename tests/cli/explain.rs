@@ -135,3 +135,20 @@ fn a_wrong_name_a_wrong_input_and_a_wrong_file_are_told() {
         assert!(ran.stderr.contains(told), "{arguments:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn warnings_are_errors_where_they_are_asked_to_be() {
+    let fixture = fixture();
+    let file = fixture.home().join("warns.yaml");
+    std::fs::write(&file, "version: 1\nnodes:\n  a: { run: \"git push\", when: \"false\" }\n").unwrap();
+    for verb in ["validate", "plan", "apply"] {
+        let shown = fixture.spb(&[verb, "../warns.yaml"]);
+        assert_eq!(shown.code, 0, "{verb}: {}", shown.stderr);
+        assert!(shown.stderr.contains("2 warnings"), "{verb}: {}", shown.stderr);
+        let shown = fixture.spb(&[verb, "--strict", "../warns.yaml"]);
+        assert_eq!((shown.code, shown.stdout.as_str()), (2, ""), "{verb}");
+        assert!(shown.stderr.contains("spb::effect::undeclared"), "{verb}: {}", shown.stderr);
+    }
+    let shown = fixture.spb(&["validate", "--strict", "--json", "../warns.yaml"]);
+    assert!(shown.code == 2 && shown.stdout.contains("\"severity\": \"warning\""), "{}", shown.stdout);
+}
