@@ -17,8 +17,8 @@ const MAX_TOLD: usize = 30;
 const MAX_TOLD_OF_PAIR: usize = 3;
 
 /// Pairs of globs that are compared, and steps that are taken in the graph, of one file.
-const MAX_COMPARED: usize = 20_000;
-const MAX_STEPS: usize = 2_000_000;
+const MAX_COMPARED: usize = 5_000;
+const MAX_STEPS: usize = 300_000;
 
 impl Check<'_> {
     pub(super) fn advise_on_several(&mut self, drafts: &[Draft<'_, '_>], nodes: &IndexMap<String, Node>) {
@@ -134,8 +134,11 @@ fn overlaps(globs: &[Writers]) -> Vec<(usize, usize, String)> {
             for &other in by_start.get(&start[..length].join("/")).into_iter().flatten() {
                 // Those with the same start meet once; one with itself counts for several nodes.
                 let is_own = length == start.len();
-                if is_own && (other > at || other == at && globs[at].nodes.len() < 2) || left == 0 {
+                if is_own && (other > at || other == at && globs[at].nodes.len() < 2) {
                     continue;
+                }
+                if left == 0 {
+                    return found;
                 }
                 left -= 1;
                 if let Some(path) = globs[other].pattern.common_path(&globs[at].pattern) {

@@ -17,7 +17,7 @@ const MAX_ALTERNATIVES: usize = 32;
 pub struct Pattern {
     parts: Vec<Part>,
     /// As a run matches it: also what is below it, for a plain path.
-    matchers: Vec<GlobMatcher>,
+    globs: Vec<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -107,12 +107,12 @@ impl Pattern {
                 (name, _) => parts.push(Part::Name(tokens(name)?)),
             }
         }
-        let below = is_plain.then(|| format!("{text}/**"));
+        let mut globs = vec![text];
         if is_plain {
+            globs.push(format!("{}/**", globs[0]));
             parts.push(Part::Directories);
         }
-        let matchers = std::iter::once(&text).chain(&below).map(|text| matcher(text));
-        Some(Self { parts, matchers: matchers.collect::<Option<_>>()? })
+        Some(Self { parts, globs })
     }
 
     /// The leading names that are spelled out, as one path: whatever matches begins with it.
@@ -131,7 +131,7 @@ impl Pattern {
     }
 
     pub fn matches(&self, path: &str) -> bool {
-        self.matchers.iter().any(|matcher| matcher.is_match(path))
+        self.globs.iter().any(|glob| matcher(glob).is_some_and(|matcher| matcher.is_match(path)))
     }
 
     /// A path that both match.
