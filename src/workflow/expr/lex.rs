@@ -6,6 +6,9 @@ use std::ops::Range;
 /// Most words and signs of one expression: bounds the nesting of whatever is parsed from it.
 pub const MAX_TOKENS: usize = 400;
 
+/// Deepest nesting of brackets: each takes the CEL parser up to 200 KiB of its stack, and threads have 2 MiB.
+const MAX_NESTING: usize = 8;
+
 /// Names that CEL does not accept as a field without quotes.
 const RESERVED: [&str; 21] = [
     "in",
@@ -102,11 +105,11 @@ pub fn quoted_end(bytes: &[u8], start: usize) -> Option<usize> {
 /// Reads an expression (without its `${{ }}`).
 ///
 /// # Errors
-/// An open quote, or more than [`MAX_TOKENS`].
+/// An open quote, more than [`MAX_TOKENS`], or brackets deeper than [`MAX_NESTING`].
 pub fn prepare(source: &str) -> Result<Prepared, LexError> {
     let bytes = source.as_bytes();
     let mut out = Prepared { text: String::with_capacity(source.len()), inserted: Vec::new() };
-    let (mut at, mut tokens) = (0, 0);
+    let (mut at, mut tokens, mut nesting) = (0, 0, 0_usize);
     while at < bytes.len() {
         let byte = bytes[at];
         let end = match byte {
@@ -129,6 +132,17 @@ pub fn prepare(source: &str) -> Result<Prepared, LexError> {
             return Err(LexError {
                 range: at..source.len(),
                 message: "an expression holds at most 400 words and signs",
+            });
+        }
+        nesting = match byte {
+            b'(' | b'[' | b'{' => nesting + 1,
+            b')' | b']' | b'}' => nesting.saturating_sub(1),
+            _ => nesting,
+        };
+        if nesting > MAX_NESTING {
+            return Err(LexError {
+                range: at..at + 1,
+                message: "brackets stand at most 8 deep in each other",
             });
         }
         let word = &source[at..end];
@@ -243,6 +257,14 @@ mod tests {
         for (text, expect) in cases {
             assert_eq!(prepare(text).expect(text).text, expect);
         }
+    }
+
+    #[test]
+    fn brackets_are_counted_outside_of_texts() {
+        let deep = |count: usize| format!("{}1{}", "([".repeat(count), "])".repeat(count));
+        assert!(prepare(&deep(4)).is_ok());
+        assert_eq!(prepare(&deep(5)).unwrap_err().range, 8..9);
+        assert!(prepare(&format!("'{}' == ({})", "(".repeat(100), "(1) + ".repeat(20) + "1")).is_ok());
     }
 
     #[test]

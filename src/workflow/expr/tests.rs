@@ -391,3 +391,28 @@ fn the_word_loop_is_a_name_like_others() {
         assert!(template.references().iter().all(|path| path.root() == "loop"), "{text}");
     }
 }
+
+#[test]
+fn expressions_as_deep_as_they_may_be_fit_into_a_small_stack() {
+    let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(8), close.repeat(8));
+    let long = |word: &str| format!("{}1", word.repeat(95));
+    for text in [
+        nested("(", ")"),
+        nested("[", "]"),
+        nested("{'a': ", "}"),
+        nested("size(", ")"),
+        nested("[1].map(x, ", ")"),
+        nested("!(-(", "))"),
+        long("1 + "),
+        long("true && "),
+        long("true ? 1 : "),
+        "-".repeat(300) + "1",
+        "!".repeat(300) + "true",
+        format!("inputs.a{}", ".a".repeat(150)),
+        format!("inputs.a{}", "[0]".repeat(90)),
+    ] {
+        // What it means is not asked: that it is answered is.
+        let run = move || drop(Template::compile(&format!("${{{{ {text} }}}}")));
+        std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+    }
+}
