@@ -21,6 +21,7 @@ use super::expr::types::Type;
 use super::file::{self, Defaults};
 use super::file_values::{Jobs as JobsValue, Text};
 use super::files::{Files, Used};
+use super::foreign;
 use super::keys::{self, Shape};
 use super::model::{Action, Input, Jobs, Node, Setup, Source, Workflow};
 use super::problem::{Problem, Severity, Span};
@@ -131,6 +132,10 @@ impl Check<'_> {
     fn file(&mut self, source: &Arc<Source>, root: &Yaml<'_>) -> Option<(Workflow, Vec<(String, Type)>)> {
         if !matches!(root.kind, Kind::Map(_)) {
             self.problems.push(not_a_map(root));
+            return None;
+        }
+        if let Some(problem) = foreign::recognise(root) {
+            self.problems.push(problem);
             return None;
         }
         let included = self.included(source, root);

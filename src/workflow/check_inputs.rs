@@ -12,6 +12,7 @@ use super::keys;
 use super::model::{Input, InputKind};
 use super::problem::{Problem, Span};
 use super::read;
+use super::read_words;
 use super::schema::Step;
 use super::yaml::{Entry, Yaml};
 
@@ -165,18 +166,40 @@ impl Check<'_> {
                 .help("expressions may stand where the input is read"),
             );
         }
+        if matches!(input.kind, InputKind::Integer | InputKind::Number)
+            && let Some(digits) = found.text().filter(|text| looks_octal(text))
+        {
+            self.problems.push(
+                Problem::warning(
+                    "spb::input::octal",
+                    found.span,
+                    format!(
+                        "`{digits}` is read as {}, not as an octal number",
+                        digits.trim_start_matches('0')
+                    ),
+                )
+                .label("a leading zero")
+                .help(format!(
+                    "write `0o{}` for the octal number, or leave the zero out",
+                    digits.trim_start_matches('0')
+                )),
+            );
+        }
         let checked = typed(input, found).and_then(|value| input::rules(input, &value).map(|()| value));
         match checked {
             Ok(value) => Some(value),
             Err(why) => {
-                self.problems.push(
-                    Problem::error(
-                        "spb::input::default",
-                        found.span,
-                        format!("the default of `{name}` {why}"),
-                    )
-                    .label(format!("{} here", found.describe())),
-                );
+                let problem = Problem::error(
+                    "spb::input::default",
+                    found.span,
+                    format!("the default of `{name}` {why}"),
+                )
+                .label(format!("{} here", found.describe()));
+                let old = found.text().filter(|_| input.kind == InputKind::Boolean);
+                self.problems.push(match old.and_then(read_words::boolean_of_old) {
+                    Some(value) => problem.help(format!("write `default: {value}`")),
+                    None => problem,
+                });
                 None
             }
         }
@@ -193,6 +216,14 @@ pub(super) fn typed(input: &Input, yaml: &Yaml<'_>) -> Result<serde_json::Value,
     }
     let value = yaml.to_json().ok_or("holds an infinite number")?;
     input::of_type(input, value)
+}
+
+/// `0755`: octal in YAML 1.1, decimal in YAML 1.2.
+fn looks_octal(text: &str) -> bool {
+    text.len() > 1
+        && text.starts_with('0')
+        && text.trim_start_matches('0') != ""
+        && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
 }
 
 fn kind(kind: Kind) -> InputKind {

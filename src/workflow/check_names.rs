@@ -51,6 +51,9 @@ pub fn unknown_node(code: &'static str, name: &str, span: Span, near: Option<&st
         Problem::error(code, span, format!("there is no node {}", quoted(name))).label("unknown node");
     match near {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None if name.contains(':') => {
+            problem.help("a node is named without its instance: all instances are meant")
+        }
         None => problem.help("nodes are the keys under `nodes`"),
     }
 }

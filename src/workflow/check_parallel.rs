@@ -23,13 +23,59 @@ const MAX_STEPS: usize = 300_000;
 impl Check<'_> {
     pub(super) fn advise_on_several(&mut self, drafts: &[Draft<'_, '_>], nodes: &IndexMap<String, Node>) {
         let writers = nodes.values().filter(|node| node.writes.is_some()).count();
-        let effects = nodes.values().any(|node| node.effect == Effect::External);
-        if writers < 2 && !effects {
+        let has = |what: fn(&Node) -> bool| nodes.values().any(what);
+        let asks_after_effects = has(Node::is_gate) && has(|node| node.effect == Effect::External);
+        if writers < 2 && !asks_after_effects {
             return;
         }
         let Some(mut order) = Order::new(nodes) else { return };
         if writers >= 2 {
             self.overlapping_writes(drafts, nodes, &mut order);
+        }
+        if asks_after_effects {
+            self.effects_before_gates(nodes, &order);
+        }
+    }
+
+    /// An effect that no question comes before, and whose dependents include a question that nothing external waits
+    /// for: what may still be refused has already happened. A question between two effects is about the second.
+    fn effects_before_gates(&mut self, nodes: &IndexMap<String, Node>, order: &Order) {
+        let is_external = |at: usize| nodes[at].effect == Effect::External;
+        let mut asked_before = vec![false; nodes.len()];
+        for &at in &order.list {
+            for &later in &order.before[at] {
+                asked_before[later] |= asked_before[at] || nodes[at].is_gate();
+            }
+        }
+        let mut effect_after = vec![false; nodes.len()];
+        let mut gate_after: Vec<Option<usize>> = vec![None; nodes.len()];
+        for &at in order.list.iter().rev() {
+            for &later in &order.before[at] {
+                effect_after[at] |= effect_after[later] || is_external(later);
+                let last_word = nodes[later].is_gate() && !effect_after[later];
+                let gate = if last_word { Some(later) } else { gate_after[later] };
+                gate_after[at] = gate_after[at].or(gate);
+            }
+        }
+        for (at, gate) in gate_after.into_iter().enumerate() {
+            let Some(gate) = gate.filter(|_| is_external(at) && !asked_before[at]) else { continue };
+            let names = [at, gate].map(|at| shorten(&nodes[at].name));
+            self.problems.push(
+                Problem::warning(
+                    "spb::effect::before_gate",
+                    nodes[at].span,
+                    format!(
+                        "`{}` has its effect before `{}` asks, and nothing external comes after the answer",
+                        names[0], names[1]
+                    ),
+                )
+                .label("happens first")
+                .also(nodes[gate].span, "asks later")
+                .help(format!(
+                    "if the question is about it, let it wait for the answer: `needs: [{}]`",
+                    names[1]
+                )),
+            );
         }
     }
 

@@ -33,6 +33,7 @@ mod file_node;
 mod file_reuse;
 mod file_values;
 mod files;
+mod foreign;
 pub mod input;
 mod keys;
 mod load;

@@ -172,6 +172,12 @@ pub fn unknown_key(entry: &Entry<'_>, shape: &Shape) -> Problem {
     )
     .label("unknown key");
     let foreign = shape.foreign.iter().find(|(name, _)| *name == key);
+    // A key without `: ` and with signs is the rest of a value that a comma ended.
+    if entry.value.is_null() && key.contains(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))) {
+        return problem.help(
+            "inside of `{ }` a `,` ends a value: quote the whole value, if this belongs to the one before",
+        );
+    }
     match (foreign, suggest::nearest(key, shape.fields.iter().copied())) {
         (Some((_, help)), _) => problem.help(*help),
         (None, Some(near)) => problem.help(format!("did you mean `{near}`?")),

@@ -53,10 +53,24 @@ fn remedy(found: &Yaml<'_>, place: &[Step<'_>], rules: Option<&Value>) -> Option
     {
         return Some(format!("write `{}`", as_entry(place, &Value::Array(vec![text.into()]))));
     }
+    let takes_boolean = rules["type"] == "boolean"
+        || rules["anyOf"].as_array().is_some_and(|all| all.iter().any(|one| one["type"] == "boolean"));
+    if let (true, Some(value)) = (takes_boolean, found.text().and_then(boolean_of_old)) {
+        return Some(format!("write `{}`", as_entry(place, &value.into())));
+    }
     if found.is_null() && rules["type"][0] == "string" {
         return Some(format!("write `{}` for an empty text", as_entry(place, &"".into())));
     }
     example(rules).map(|example| format!("for example `{}`", as_entry(place, &example)))
+}
+
+/// What YAML 1.1 took for a boolean, and YAML 1.2 takes for a text.
+pub fn boolean_of_old(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "y" | "true" => Some(true),
+        "no" | "off" | "n" | "false" => Some(false),
+        _ => None,
+    }
 }
 
 fn missing(field: &str, name: &str, span: Span, place: &[Step<'_>]) -> Problem {
@@ -87,7 +101,7 @@ fn choice(found: &Yaml<'_>, name: &str, (rules, variants): (Option<&Value>, &[&s
 /// What a place is called: the last key, and which item of it.
 fn name(place: &[Step<'_>]) -> String {
     match place {
-        [.., Step::Key(key), Step::Item(index)] => format!("item {} of `{}`", index + 1, shorten(key)),
+        [.., Step::Key(key), Step::Item(_)] => format!("an item of `{}`", shorten(key)),
         [.., Step::Key(key)] => format!("`{}`", shorten(key)),
         _ => "this value".to_owned(),
     }

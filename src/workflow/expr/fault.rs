@@ -7,11 +7,21 @@ use super::types::{NEED_FIELDS, Names, Record, STATUSES, Type, What};
 use crate::workflow::suggest;
 
 /// Names of the language that no place of this version knows.
-const LATER: [&str; 3] = ["item", "loop", "memory"];
+const LATER: [&str; 1] = ["memory"];
 
 pub fn unknown_root(name: &str, range: Range<usize>, names: &Names<'_>) -> Fault {
     let readable = || suggest::list(names.roots.iter().map(|(root, _)| *root));
     let place = names.place;
+    if name == "item" || name == "loop" {
+        let key = if name == "item" { "for_each" } else { "loop" };
+        return Fault::new(
+            "spb::expr::not_here",
+            range,
+            format!("`{name}` is only known where a node with `{key}` runs"),
+        )
+        .label("not known here")
+        .help(format!("{place} may read {}", readable()));
+    }
     if LATER.contains(&name) {
         return Fault::new(
             "spb::expr::unsupported",
@@ -44,6 +54,9 @@ pub fn unknown_root(name: &str, range: Range<usize>, names: &Names<'_>) -> Fault
         {
             return fault.help(format!("did you mean `{root}.{name}`?"));
         }
+    }
+    if ["success", "failure", "always"].contains(&name) {
+        return fault.help(format!("it is a function of conditions: `when: {name}()`"));
     }
     fault.help(format!("{place} may read {}; a text needs quotes: `\"{name}\"`", readable()))
 }
@@ -184,7 +197,9 @@ pub fn not_a_boolean(found: &Type, range: Range<usize>) -> Fault {
     let fault = Fault::new("spb::expr::type", range, format!("expected true or false, not {found}"))
         .label(found.to_string());
     match found {
-        Type::Text | Type::Status => fault.help("compare it, as in `x == \"yes\"` or `x != \"\"`"),
+        Type::Text | Type::Status => fault.help(
+            "compare it, as in `x == \"yes\"` or `x != \"\"`; one of two values is `condition ? one : other`",
+        ),
         Type::Integer | Type::Number => fault.help("compare it, as in `x > 0`"),
         Type::List(_) => fault.help("compare its size, as in `x.size() > 0`"),
         _ => fault,
@@ -209,9 +224,8 @@ pub fn unknown_status(found: &str, range: Range<usize>) -> Fault {
     let fault = Fault::new("spb::expr::status", range, format!("no node ever has the status {found:?}"))
         .label("unknown status");
     match found {
-        "success" | "succeed" | "ok" => {
-            fault.help("did you mean \"succeeded\"? A result taken from the cache is \"cached\"")
-        }
+        "success" | "succeed" | "ok" => fault.help("did you mean \"succeeded\"?"),
+        "cached" => fault.help("a result from the cache has the status \"succeeded\""),
         "failure" | "error" => fault.help("did you mean \"failed\"?"),
         _ => fault.help(format!("a status is one of {}", suggest::list(STATUSES.into_iter()))),
     }

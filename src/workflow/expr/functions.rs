@@ -243,6 +243,18 @@ fn misuse(name: &str, target: Option<&Type>, args: &[Type], place: Range<usize>)
 fn unknown(name: &str, place: Range<usize>) -> Fault {
     let fault = Fault::new("spb::expr::function", place, format!("there is no function `{name}`"))
         .label("unknown function");
+    let instead = match name {
+        "toJSON" | "toJson" => Some("a list or a map that stands alone in `${{ }}` becomes JSON by itself"),
+        "fromJSON" | "fromJson" => {
+            Some("an output with `format: json` is looked into as it is: `needs.x.outputs.y.z`")
+        }
+        "format" => Some("write several `${{ }}` into one text, or join texts with `+`"),
+        "hashFiles" => Some("files that the result depends on are called `reads`, and are part of its key"),
+        _ => None,
+    };
+    if let Some(instead) = instead {
+        return fault.help(instead);
+    }
     let elsewhere = match name {
         "lowerAscii" | "toLowerCase" => Some("lower"),
         "upperAscii" | "toUpperCase" => Some("upper"),

@@ -107,7 +107,15 @@ fn syntax(errors: &cel::ParseErrors, prepared: &Prepared, source: &str) -> Fault
         found => format!("{found:?} does not fit here"),
     };
     let fault = Fault::new("spb::expr::syntax", at..at + length, message).label("not understood");
+    let rest = &source[at..];
+    let word = &rest[..rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())];
+    let before = source[..at].trim_end();
     match found {
+        _ if before == "not" || before.ends_with(" not") => fault.help("write `!` for not, as in `!inputs.fast`"),
+        _ if word == "and" || word == "or" => fault.help("write `||` for or, `&&` for and"),
+        _ if word.len() > 18 && word.bytes().all(|byte| byte.is_ascii_digit()) => {
+            fault.help("the number is too large: whole numbers have 64 bits")
+        }
         "=" => fault.help("compare with `==`"),
         "|" | "&" => fault.help("write `||` for or, `&&` for and"),
         _ => fault.help("an expression is a name, a value, or a combination, as in `inputs.count > 3 && matrix.os == \"linux\"`"),

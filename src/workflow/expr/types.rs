@@ -31,8 +31,8 @@ pub enum Type {
 /// Fields of `needs.<node>`.
 pub const NEED_FIELDS: [&str; 5] = ["outputs", "status", "duration", "changed_files", "commit"];
 
-/// Values of `needs.<node>.status`, as `event::Outcome` words them.
-pub const STATUSES: [&str; 6] = ["succeeded", "cached", "failed", "timed_out", "skipped", "cancelled"];
+/// Values of `needs.<node>.status`, as `event::Outcome` words them. A result from the cache has succeeded.
+pub const STATUSES: [&str; 5] = ["succeeded", "failed", "timed_out", "skipped", "cancelled"];
 
 #[derive(Debug, PartialEq)]
 pub struct Record {
