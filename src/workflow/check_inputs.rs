@@ -222,7 +222,7 @@ pub(super) fn typed(input: &Input, yaml: &Yaml<'_>) -> Result<serde_json::Value,
 fn looks_octal(text: &str) -> bool {
     text.len() > 1
         && text.starts_with('0')
-        && text.trim_start_matches('0') != ""
+        && !text.trim_start_matches('0').is_empty()
         && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
 }
 

@@ -5,7 +5,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests may fail, and make what they look at"
+    clippy::print_stderr,
+    reason = "tests may fail, make what they look at, and say how far they are"
 )]
 
 mod coverage;

@@ -117,7 +117,8 @@ impl Mutator {
     }
 
     fn change(&self, node: &mut Value, other: Option<&Value>, random: &mut Random) {
-        let scalar = |random: &mut Random| serde_yaml::from_str(*random.pick(VALUES)).unwrap_or(Value::Null);
+        let scalar =
+            |random: &mut Random| serde_yaml::from_str(random.pick::<&str>(VALUES)).unwrap_or(Value::Null);
         match (random.below(5), &mut *node) {
             (0 | 1, Value::Mapping(map)) => {
                 let key = Value::String(random.pick(&self.words).clone());
