@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use spb::plan::cycle;
 use spb::workflow::expr::Template;
 use spb::workflow::model::{Action, Axis, ForEach, Workflow};
@@ -192,11 +193,11 @@ fn what_is_no_file_is_refused_without_waiting_for_it() {
 }
 
 /// Files by their paths, and how often each was asked for.
-struct Shelf(BTreeMap<&'static str, String>, RefCell<BTreeMap<PathBuf, usize>>);
+struct Shelf(BTreeMap<String, Vec<u8>>, RefCell<BTreeMap<PathBuf, usize>>);
 
 impl Shelf {
-    fn new(files: &[(&'static str, &str)]) -> Self {
-        let files = files.iter().map(|(path, text)| (*path, (*text).to_owned()));
+    fn new(files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).into()));
         Self(files.collect(), RefCell::default())
     }
 
@@ -204,12 +205,10 @@ impl Shelf {
         let fetch = |path: &Path| {
             *self.1.borrow_mut().entry(path.to_owned()).or_default() += 1;
             let found = path.to_str().and_then(|path| self.0.get(path));
-            found
-                .map(|text| text.clone().into_bytes())
-                .ok_or_else(|| ReadError::NotKept { path: path.to_owned() })
+            found.cloned().ok_or_else(|| ReadError::NotKept { path: path.to_owned() })
         };
         let first = "flows/main.yaml";
-        load_from(Path::new(first), self.0[first].clone().into_bytes(), &fetch, cycle::problems)
+        load_from(Path::new(first), self.0[first].clone(), &fetch, cycle::problems)
     }
 }
 
@@ -253,21 +252,18 @@ fn what_is_not_on_the_shelf_is_a_problem() {
 #[test]
 fn files_that_include_each_other_without_end_are_stopped() {
     // Each file includes the next one twice: 65,536 of the last.
-    let names: Vec<String> = (0..16).map(|number| format!("flows/f{number}.yaml")).collect();
-    let mut files: Vec<(&'static str, String)> =
-        vec![("flows/main.yaml", "version: 1\ninclude: [f0.yaml]\n".to_owned())];
-    for (number, name) in names.into_iter().enumerate() {
-        let next = number + 1;
+    let mut shelf = Shelf::new(&[("flows/main.yaml", "version: 1\ninclude: [f0.yaml]\n")]);
+    for number in 0..15 {
+        let next = format!("f{}.yaml", number + 1);
         let text = match number {
-            14.. => "version: 1\nnodes: { a: { run: make } }\n".to_owned(),
+            14 => "version: 1\nnodes: { a: { run: make } }\n".to_owned(),
             _ => format!(
-                "version: 1\ninclude: [{{ file: f{next}.yaml, prefix: a }}, {{ file: f{next}.yaml, prefix: b }}]\n"
+                "version: 1\ninclude: [{{ file: {next}, prefix: a }}, {{ file: {next}, prefix: b }}]\n"
             ),
         };
-        files.push((name.leak(), text));
+        shelf.0.insert(format!("flows/f{number}.yaml"), text.into_bytes());
     }
-    let files: Vec<(&'static str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let loaded = Shelf::new(&files).load();
+    let loaded = shelf.load();
     assert!(codes(&loaded).contains(&"spb::include::many"), "{:?}", codes(&loaded));
     assert!(loaded.problems.list.len() < 20, "{} problems", loaded.problems.list.len());
 }
@@ -306,4 +302,116 @@ fn every_example_is_valid() {
         }
     }
     assert!(checked >= 20, "only {checked} files");
+}
+
+#[test]
+fn places_are_right_behind_every_encoding() {
+    let part = "\u{feff}version: 1\r\n# é 😀\r\nnodes: { x: { run: make, nedds: [] } }\r\n";
+    let main = "\u{feff}# ü\r\nversion: 1\r\ninclude: [./part.yaml]\r\nnodes: { a: { uses: part.yaml, with: { é: 1 } } }\r\n";
+    let loaded = Shelf::new(&[("flows/main.yaml", main), ("flows/part.yaml", part)]).load();
+    assert_consistent(&loaded);
+    let json = show::to_json(&loaded.problems);
+    let places: Vec<(&str, u64, u64, &str)> = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let number = |key: &str| problem[key].as_u64().unwrap();
+            (
+                problem["file"].as_str().unwrap(),
+                number("line"),
+                number("column"),
+                problem["code"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [("flows/main.yaml", 4, 40, "spb::with::unknown"), ("flows/part.yaml", 3, 26, "spb::key::unknown")]
+    );
+}
+
+/// Files that name each other, to start from.
+fn seeds() -> Vec<BTreeMap<String, Vec<u8>>> {
+    let folder = |main: &PathBuf| {
+        let mut files = BTreeMap::new();
+        let mut open = vec![main.parent().unwrap().to_owned()];
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                    let inner = path.strip_prefix(main.parent().unwrap()).unwrap();
+                    files.insert(format!("flows/{}", inner.display()), std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        files
+    };
+    cases().iter().map(folder).collect()
+}
+
+/// Pieces that have a meaning in what one file takes from another.
+const PIECES: [&str; 24] = [
+    "include: [./main.yaml]\n",
+    "./a.yaml",
+    "uses: ",
+    "with: { a: 1 }",
+    "outputs: { x: \"${{ needs.a.outputs.x }}\" }\n",
+    "prefix: ",
+    "${{ needs.",
+    ".outputs.",
+    " }}",
+    "needs[\"a\"]",
+    "inputs.",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ": ",
+    "- ",
+    "\n",
+    "  ",
+    "é",
+    "\"",
+    "*a",
+    "&a ",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_set_of_files_breaks_the_loader(
+        seed in any::<prop::sample::Index>(),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..3, any::<prop::sample::Index>()),
+            1..8,
+        ),
+    ) {
+        let mut shelf = Shelf(seed.get(&seeds()).clone(), RefCell::default());
+        for (file, place, kind, piece) in edits {
+            let name = file.get(&shelf.0.keys().cloned().collect::<Vec<_>>()).clone();
+            let mut text: Vec<char> = String::from_utf8_lossy(&shelf.0[&name]).chars().collect();
+            let at = place.index(text.len() + 1);
+            match kind {
+                0 => drop(text.splice(at..at, piece.get(&PIECES).chars())),
+                1 => drop(text.drain(at..(at + 1 + piece.index(20)).min(text.len()).max(at))),
+                _ => {
+                    let copy = text[at..(at + piece.index(100)).min(text.len()).max(at)].to_vec();
+                    text.splice(at..at, copy);
+                }
+            }
+            shelf.0.insert(name, text.into_iter().collect::<String>().into_bytes());
+        }
+        let loaded = shelf.load();
+        assert_consistent(&loaded);
+        prop_assert_eq!(show::render(&loaded.problems, false, 100).is_empty(), loaded.problems.list.is_empty());
+        prop_assert_eq!(
+            show::to_json(&loaded.problems).as_array().map(Vec::len),
+            Some(loaded.problems.list.len())
+        );
+    }
 }
