@@ -109,7 +109,10 @@ fn name(place: &[Step<'_>]) -> String {
 
 /// The words that a value may be.
 fn choices(rules: &Value) -> Vec<&str> {
-    rules["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    let words = rules["enum"].as_array().into_iter().flatten();
+    // Where a map is accepted too, each word is a variant.
+    let variants = rules["oneOf"].as_array().into_iter().flatten().map(|variant| &variant["const"]);
+    words.chain(variants).filter_map(Value::as_str).collect()
 }
 
 /// What an enumeration accepts beside its words: a map, told by its first key.
