@@ -301,7 +301,7 @@ impl Order {
                 .any(|need| nodes.get_index_of(&need.node).is_some_and(|need| both.contains(&need)))
         };
         let mut first = both.iter().filter(is_first).peekable();
-        first.peek().is_some() && first.all(|at| nodes[*at].on_conflict != OnConflict::Fail)
+        first.peek().is_some() && first.all(|at| !matches!(nodes[*at].on_conflict, OnConflict::Fail))
     }
 
     /// The nodes that changes of one reach; unknown when that would take too long.
