@@ -63,18 +63,24 @@ fn problems(text: &str) -> Vec<&'static str> {
     loaded.problems.list.iter().map(|problem| problem.code).collect()
 }
 
-/// A fragment belongs to the top of a file or into a node: there, its keys and types are known.
+/// A fragment belongs to the top of a file, under `nodes` or into a node: there, its keys and types are known.
 fn fits_somewhere(fragment: &str) -> bool {
     let whole = |text: &str| {
         let nodes = if text.contains("nodes:") { "" } else { "nodes: { x: { run: make } }\n" };
         format!("version: 1\n{text}{nodes}")
     };
-    let indented: String = fragment.lines().map(|line| format!("    {line}\n")).collect();
+    let depth = fragment.lines().filter(|line| !line.trim().is_empty());
+    let depth = depth.map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let moved = |by: &str| -> String {
+        let one = |line: &str| format!("{by}{}\n", line.get(depth..).unwrap_or_default());
+        fragment.lines().map(one).collect()
+    };
+    let (indented, nodes) = (moved("    "), format!("version: 1\nnodes:\n{}", moved("  ")));
     let run = if fragment.contains("run:") { "" } else { "    run: make\n" };
     let node = format!("version: 1\nnodes:\n  x:\n{indented}{run}");
     let of_shape =
         |code: &&str| ["spb::yaml", "spb::key", "spb::value"].iter().any(|kind| code.starts_with(kind));
-    [whole(fragment), node].iter().any(|text| !problems(text).iter().any(of_shape))
+    [whole(fragment), node, nodes].iter().any(|text| !problems(text).iter().any(of_shape))
 }
 
 #[test]
