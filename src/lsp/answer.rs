@@ -12,6 +12,7 @@ use lsp_types::{
 use serde_json::{Value, json};
 
 use super::document::Document;
+use super::uri;
 use crate::workflow::assist::{self, Item, ItemKind, Kind, RenameError, Symbols};
 
 /// What this server can do.
@@ -72,10 +73,13 @@ fn markdown(value: String) -> MarkupContent {
     MarkupContent { kind: MarkupKind::Markdown, value }
 }
 
-pub fn definition(uri: &Uri, document: &Document, at: usize) -> Option<Location> {
+pub fn definition(uri: &Uri, path: &Path, document: &Document, at: usize) -> Option<Location> {
     let symbols = Symbols::of(document.text());
-    let found = symbols.definition(&symbols.at(at)?.symbol)?;
-    Some(Location::new(uri.clone(), document.range(found.span.start..found.span.end)))
+    if let Some(found) = symbols.at(at).and_then(|found| symbols.definition(&found.symbol)) {
+        return Some(Location::new(uri.clone(), document.range(found.span.start..found.span.end)));
+    }
+    let found = assist::elsewhere(path, document.text(), at)?;
+    Some(Location::new(uri::of(&found.path)?, Document::new(found.text).range(found.range)))
 }
 
 pub fn references(uri: &Uri, document: &Document, at: usize, declared: bool) -> Vec<Location> {

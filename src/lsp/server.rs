@@ -82,7 +82,7 @@ impl Server {
             }
             ask::HoverRequest::METHOD => self.at(params, |open, at| answer::hover(&open.document, at)),
             ask::GotoDefinition::METHOD => {
-                self.at(params, |open, at| answer::definition(&open.uri, &open.document, at))
+                self.at(params, |open, at| answer::definition(&open.uri, &open.path, &open.document, at))
             }
             ask::References::METHOD => {
                 let declared = params["context"]["includeDeclaration"] != false;

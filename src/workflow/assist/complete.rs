@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::cards;
 use super::mend;
+use super::others;
 use super::place::{self, MARK, Place, Role, Step};
 use super::symbols::{NODE_LISTS, Symbol};
 use crate::workflow::check;
@@ -51,7 +52,7 @@ pub fn complete(path: &Path, text: &str, at: usize) -> Vec<Completion> {
     let Some(place) = place::of(text, at) else { return Vec::new() };
     let mended = mend::mend(text, None);
     let tree = mended.as_deref().and_then(|text| parse::parse(text).0);
-    let here = Here { text, at, tree: tree.as_ref() };
+    let here = Here { path, text, at, tree: tree.as_ref() };
     if place.role == Role::Value {
         let open = open_expression(&place.before);
         let seen = seen(path, text, at, &place.closing);
@@ -96,6 +97,7 @@ fn seen(path: &Path, text: &str, at: usize, closing: &str) -> Option<Seen> {
 }
 
 struct Here<'h, 'a> {
+    path: &'h Path,
     text: &'h str,
     at: usize,
     tree: Option<&'h Yaml<'a>>,
@@ -149,6 +151,9 @@ impl Here<'_, '_> {
             ["nodes", node, key] if list(NODE_LISTS.contains(key)) => {
                 Some(self.nodes(place, key, Some(node)))
             }
+            ["nodes", node, "with"] if place.role == Role::Key || self.may_hold_keys() => {
+                Some(self.inputs_of_used(place, node))
+            }
             ["result", "from"] if list(true) => Some(self.nodes(place, "from", None)),
             ["nodes", _, "stage"] if list(true) => {
                 let stages = self.tree?.get("stages")?.items().iter().filter_map(Yaml::text);
@@ -180,15 +185,37 @@ impl Here<'_, '_> {
         let in_list = matches!(place.path.last(), Some(Step::Item(_)));
         let nodes = tree.get("nodes").map_or(&[][..], Yaml::entries).iter();
         let free = nodes.filter(|node| own != Some(node.key.as_ref()) && !named.contains(&node.key.as_ref()));
-        free.map(|node| {
-            let insert = if in_list { node.key.to_string() } else { format!("[{}]", node.key) };
-            Completion {
-                detail: description(&node.value),
-                documentation: self.symbol(&Symbol::Node(node.key.to_string())),
-                ..self.item(&place.before, &node.key, insert, Kind::Node)
-            }
-        })
-        .collect()
+        let item = |name: &str| {
+            let insert = if in_list { name.to_owned() } else { format!("[{name}]") };
+            self.item(&place.before, name, insert, Kind::Node)
+        };
+        let own = free.map(|node| Completion {
+            detail: description(&node.value),
+            documentation: self.symbol(&Symbol::Node(node.key.to_string())),
+            ..item(&node.key)
+        });
+        let included = others::included_nodes(self.path, tree);
+        let included = included.iter().filter(|name| !named.contains(&name.as_str()));
+        own.chain(included.map(|name| item(name))).collect()
+    }
+
+    /// The inputs of the workflow that a node uses, those that it is not given yet.
+    fn inputs_of_used(&self, place: &Place, node: &str) -> Vec<Completion> {
+        let node = self.tree.and_then(|tree| tree.get("nodes")?.get(node));
+        let look = |used: &Yaml<'_>| {
+            let inputs = used.get("inputs").map_or(&[][..], Yaml::entries).iter();
+            let given = node.and_then(|node| node.get("with"));
+            let is_free = |name: &str| {
+                given.is_none_or(|map| map.get(name).is_none())
+                    && !place.siblings.iter().any(|key| key == name)
+            };
+            let one = |name: &str| Completion {
+                documentation: cards::symbol(used, &Symbol::Input(name.to_owned())).unwrap_or_default(),
+                ..self.item(&place.before, name, format!("{name}: "), Kind::Key)
+            };
+            inputs.map(|input| input.key.as_ref()).filter(|name| is_free(name)).map(one).collect()
+        };
+        node.and_then(|node| others::with_used(self.path, node, look)).unwrap_or_default()
     }
 
     /// Whether a key may start here: at the start of a line, of an item, or in braces.

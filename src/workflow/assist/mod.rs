@@ -5,11 +5,13 @@
 mod cards;
 mod complete;
 mod mend;
+mod others;
 mod place;
 mod symbols;
 
 pub use cards::hover;
 pub use complete::{Completion, Kind, complete};
+pub use others::{Elsewhere, elsewhere};
 pub use symbols::{Item, ItemKind, Occurrence, RenameError, Symbol, Symbols, is_workflow};
 
 #[cfg(test)]
