@@ -29,7 +29,7 @@ nodes:
     outputs:
       x:
         format: 
-    on_conflict: 
+    workspace: 
     effect: extrenal
 ";
 const INPUT: &str = "version: 1\ninputs:\n  task:\n    type: string\n    \nnodes: { a: { run: make } }\n";
@@ -44,7 +44,7 @@ static ANSWERS: LazyLock<Option<Value>> = LazyLock::new(|| {
         question(
             "values.yaml",
             VALUES,
-            &[(10, 16), (11, 17)],
+            &[(10, 16), (11, 15)],
             &[(1, 12), (2, 12), (2, 21), (5, 6), (6, 6), (6, 13), (7, 6), (7, 21)],
         ),
         question("input.yaml", INPUT, &[(4, 4), (3, 10)], &[]),
@@ -299,7 +299,7 @@ fn hovering_tells_of_the_key_and_of_every_word_it_may_have() {
 #[test]
 fn words_are_completed_wherever_a_key_takes_them() {
     let Some(answer) = answer("values.yaml") else { return };
-    let places = [vec!["nodes", "*", "outputs", "*", "format"], vec!["nodes", "*", "on_conflict"]];
+    let places = [vec!["nodes", "*", "outputs", "*", "format"], vec!["nodes", "*", "workspace"]];
     for (offered, path) in answer["complete"].as_array().unwrap().iter().zip(places) {
         let rules = rules(&path);
         let words: Vec<&str> = rules["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();

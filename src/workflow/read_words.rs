@@ -107,31 +107,33 @@ fn name(place: &[Step<'_>]) -> String {
     }
 }
 
-/// The words that a value may be.
+/// The words that a value may be, where it is one of them or a map.
 fn choices(rules: &Value) -> Vec<&str> {
-    let words = rules["enum"].as_array().into_iter().flatten();
-    // Where a map is accepted too, each word is a variant.
-    let variants = rules["oneOf"].as_array().into_iter().flatten().map(|variant| &variant["const"]);
-    words.chain(variants).filter_map(Value::as_str).collect()
+    let variants = rules["anyOf"].as_array().map_or(&[][..], Vec::as_slice);
+    let words = match variants {
+        [words, maps @ ..] if maps.iter().all(|other| other["type"] == "object") => words,
+        _ => rules,
+    };
+    words["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// What an enumeration accepts beside its words: a map, told by its first key.
 fn or_a_map(rules: Option<&Value>) -> String {
-    let variants = rules.and_then(|rules| rules["oneOf"].as_array()).into_iter().flatten();
+    let variants = rules.and_then(|rules| rules["anyOf"].as_array()).into_iter().flatten();
     let key = variants.filter_map(|one| one["properties"].as_object()?.keys().next()).next();
     key.map(|key| format!(", or a map with `{key}`")).unwrap_or_default()
 }
 
 /// The types that a schema accepts, in plain words.
 fn expected(rules: &Value) -> String {
+    let variants = choices(rules);
+    if !variants.is_empty() {
+        return format!("one of {}{}", suggest::list(variants.into_iter()), or_a_map(Some(rules)));
+    }
     if let Some(variants) = rules["anyOf"].as_array() {
         let mut words: Vec<String> = variants.iter().map(expected).collect();
         words.dedup();
         return words.join(" or ").replace("`true` or `false` or", "`true`, `false` or");
-    }
-    let variants = choices(rules);
-    if !variants.is_empty() {
-        return format!("one of {}{}", suggest::list(variants.into_iter()), or_a_map(Some(rules)));
     }
     if let Some(only) = rules.get("const") {
         return format!("`{}`", inline(only));

@@ -58,19 +58,25 @@ fn tidy(schema: &mut Schema) {
     }
 }
 
-/// `oneOf: [{const, description}, ...]` becomes a list of words and one of their meanings. Editors then show what the
-/// key is for together with all words; of a `oneOf`, only the meaning of the word that is there.
+/// The words among `oneOf: [{const, description}, ...]` become a list of words and one of their meanings. Editors then
+/// show what the key is for together with all words; of a `oneOf`, only the meaning of the word that is there.
 fn list_words(object: &mut serde_json::Map<String, Value>) {
     let Some(Value::Array(variants)) = object.get("oneOf") else { return };
-    let column = |key: &str| -> Option<Vec<Value>> {
-        variants.iter().map(|variant| variant[key].as_str().map(Value::from)).collect()
-    };
-    if let (Some(words), Some(meanings)) = (column("const"), column("description")) {
-        object.remove("oneOf");
-        object.insert("type".to_owned(), json!("string"));
-        object.insert("enum".to_owned(), Value::Array(words));
-        object.insert("enumDescriptions".to_owned(), Value::Array(meanings));
+    let is_word = |variant: &&Value| variant["const"].is_string() && variant["description"].is_string();
+    let (words, others): (Vec<&Value>, Vec<&Value>) = variants.iter().partition(is_word);
+    if words.is_empty() {
+        return;
     }
+    let column = |key: &str| words.iter().map(|word| word[key].clone()).collect::<Value>();
+    let list =
+        json!({ "type": "string", "enum": column("const"), "enumDescriptions": column("description") });
+    if others.is_empty() {
+        object.extend(list.as_object().cloned().unwrap_or_default());
+    } else {
+        let variants: Vec<Value> = std::iter::once(list).chain(others.into_iter().cloned()).collect();
+        object.insert("anyOf".to_owned(), Value::Array(variants));
+    }
+    object.remove("oneOf");
 }
 
 /// Editors show the description of the variant that a value is in place of that of its key.
