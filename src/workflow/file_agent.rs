@@ -123,13 +123,9 @@ impl JsonSchema for ConflictChoice {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut words = generator.subschema_for::<OnConflict>();
+        let words = generator.subschema_for::<OnConflict>();
         let agent = generator.subschema_for::<ByAgent>();
-        let mut variants = words.remove("oneOf").unwrap_or_default();
-        if let Some(variants) = variants.as_array_mut() {
-            variants.push(agent.to_value());
-        }
-        json_schema!({ "oneOf": variants })
+        json_schema!({ "anyOf": [words, agent] })
     }
 }
 

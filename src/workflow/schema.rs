@@ -121,11 +121,8 @@ fn descend(schema: &'static Value, step: &Step<'_>) -> Option<&'static Value> {
         Step::Key(key) => schema["properties"].get(key).or_else(|| schema.get("additionalProperties")),
         Step::Item(_) => schema.get("items"),
     };
-    let mut variants = ["anyOf", "oneOf"]
-        .iter()
-        .filter_map(|key| schema[*key].as_array())
-        .flat_map(|variants| variants.iter());
-    direct.filter(|found| found.is_object()).or_else(|| variants.find_map(|variant| descend(variant, step)))
+    let variants = || schema["anyOf"].as_array()?.iter().find_map(|variant| descend(variant, step));
+    direct.filter(|found| found.is_object()).or_else(variants)
 }
 
 #[cfg(test)]

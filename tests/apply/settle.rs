@@ -263,3 +263,27 @@ fn the_example_runs_without_any_model() {
     );
     assert_eq!(run.stdout.matches("node_settling").count(), 1, "{run}");
 }
+
+#[test]
+fn agents_come_with_the_files_that_are_included() {
+    let world = world();
+    let text = workflow(KEEP_BOTH, "");
+    let (agents, nodes) = text.split_once("nodes:\n").unwrap();
+    world.named_workflow("agents", &format!("{agents}nodes: {{ idle: {{ run: 'true' }} }}\n"));
+    let run = world.apply(&format!("include: [agents.yaml]\nnodes:\n{nodes}")).success();
+    assert_eq!(world.show(&run.branch(), "shared.txt").as_deref(), Some("1\nleft\nright\n3\n"));
+    assert_eq!(world.take_ran(), "both settle");
+}
+
+#[test]
+fn every_item_of_a_list_starts_from_one_answer() {
+    let world = world();
+    let more = r#"
+  each: { needs: [left, right], for_each: [a, b, c], on_conflict: { agent: helper }, env: { ITEM: "${{ item }}" }, run: 'cat shared.txt > "$ITEM.txt"' }
+"#;
+    let run = world.apply_with(&workflow(KEEP_BOTH, more), &["--jobs", "4"]).success();
+    assert_eq!(world.take_ran(), "both settle");
+    for file in ["a.txt", "b.txt", "c.txt"] {
+        assert_eq!(world.show(&run.branch(), file).as_deref(), Some("1\nleft\nright\n3\n"));
+    }
+}
