@@ -88,13 +88,13 @@ fn headline(view: &RunView) -> String {
 
 fn nodes(view: &RunView) -> Table {
     let mut table = Table::new(["node", "stage", "state", "took", "why"]).right([3]);
-    let engine_is_alive = view.state() == RunState::Running;
+    let state = view.state();
     for node in view.nodes.values() {
-        let (took, why) = took_and_why(node, engine_is_alive);
+        let (took, why) = took_and_why(node, state);
         table.row([
             text::line(&node.summary.node).into_owned(),
             text::line(&node.summary.stage).into_owned(),
-            out::node_state(shape::state_word(node, engine_is_alive)),
+            out::node_state(shape::state_word(node, state)),
             took,
             text::line(&why).into_owned(),
         ]);
@@ -102,7 +102,7 @@ fn nodes(view: &RunView) -> Table {
     table
 }
 
-fn took_and_why(node: &NodeView, engine_is_alive: bool) -> (String, Cow<'_, str>) {
+fn took_and_why(node: &NodeView, run: RunState) -> (String, Cow<'_, str>) {
     match &node.state {
         NodeState::Finished(finished) => {
             let took =
@@ -110,7 +110,7 @@ fn took_and_why(node: &NodeView, engine_is_alive: bool) -> (String, Cow<'_, str>
             let why = if finished.message.is_empty() { &node.why } else { &finished.message };
             (took, why.into())
         }
-        NodeState::Running if engine_is_alive => {
+        NodeState::Running if run == RunState::Running => {
             let since = node.started.as_deref().map(text::since);
             (since.map(text::duration).unwrap_or_default(), node.why.as_str().into())
         }

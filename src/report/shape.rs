@@ -146,8 +146,8 @@ pub fn run(view: &RunView) -> Run {
 
 /// The long form: with every node.
 pub fn details(view: &RunView) -> Run {
-    let engine_is_alive = view.state() == RunState::Running;
-    let nodes = view.nodes.values().map(|view| node(view, engine_is_alive));
+    let state = view.state();
+    let nodes = view.nodes.values().map(|view| node(view, state));
     Run { nodes: Some(nodes.collect()), ..run(view) }
 }
 
@@ -187,10 +187,12 @@ pub fn finished(view: &RunView) -> impl Iterator<Item = &NodeFinished> {
 }
 
 /// The state of a node in one word. A node cannot run without its engine.
-pub fn state_word(node: &NodeView, engine_is_alive: bool) -> &'static str {
+pub fn state_word(node: &NodeView, run: RunState) -> &'static str {
     match &node.state {
         NodeState::Waiting => "waiting",
-        NodeState::Running if engine_is_alive => "running",
+        NodeState::Running if run == RunState::Running => "running",
+        // What it consists of waits for answers.
+        NodeState::Running if run == RunState::Waiting => "waiting",
         NodeState::Running if node.summary.external => "unknown",
         NodeState::Running => "interrupted",
         NodeState::Asking if node.asked.as_ref().is_some_and(|asked| asked.answer.is_some()) => "answered",
@@ -203,7 +205,7 @@ fn stage(view: &StageView) -> Stage {
     Stage { stage: view.stage.clone(), commit: view.commit.clone(), note: view.note.clone() }
 }
 
-fn node(view: &NodeView, engine_is_alive: bool) -> Node {
+fn node(view: &NodeView, run: RunState) -> Node {
     let finished = match &view.state {
         NodeState::Finished(finished) => Some(&**finished),
         NodeState::Waiting | NodeState::Running | NodeState::Asking => None,
@@ -214,7 +216,7 @@ fn node(view: &NodeView, engine_is_alive: bool) -> Node {
         node: view.summary.node.clone(),
         stage: view.summary.stage.clone(),
         needs: view.summary.needs.clone(),
-        state: state_word(view, engine_is_alive),
+        state: state_word(view, run),
         attempts: finished.map_or(view.attempts, |finished| finished.attempts),
         why: finished
             .map(|finished| &finished.message)

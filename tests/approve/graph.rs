@@ -172,3 +172,47 @@ nodes:
     }
     assert!(resumed.message("gate").contains("it is"), "{resumed}");
 }
+
+#[test]
+fn gates_inside_of_other_workflows_and_of_lists_known_at_run_time_ask_and_carry_on() {
+    let world = World::new();
+    let inner = r#"
+inputs: { what: { type: string } }
+outputs: { who: "${{ needs.gate.outputs.by }}" }
+nodes:
+  first: { run: 'echo first >> "$HOME/ran"; echo first > first.txt' }
+  gate: { needs: [first], approve: "Ship ${{ inputs.what }}?" }
+  after: { needs: [gate], run: 'echo after >> "$HOME/ran"; cat first.txt > after.txt' }
+"#;
+    world.named_workflow("inner", inner);
+    let workflow = r#"
+nodes:
+  list: { outputs: { all: { stdout: true, format: json } }, run: [echo, '["a","b"]'] }
+  each: { needs: [list], for_each: "${{ needs.list.outputs.all }}", approve: "Item ${{ item }}?" }
+  sub: { uses: inner.yaml, with: { what: it } }
+  end:
+    needs: [each, sub]
+    env: { YES: "${{ needs.each.outputs.approved }}", WHO: "${{ needs.sub.outputs.who }}" }
+    run: echo "$YES $WHO" > end.txt
+"#;
+    let running = world.applying(workflow, &["--wait"]).begin();
+    for node in ["each:a", "each:b", "sub/gate"] {
+        world.asked(node, 1);
+    }
+    running.signal(libc::SIGKILL);
+    running.finish();
+    world.say(&["approve", "sub/gate"]).success();
+    world.say(&["approve", "each:b"]).success();
+    let run = world.resume().exits(4);
+    assert_eq!(run.end()["message"], "`each:a` asks: Item a?");
+    assert_eq!(world.node("each")["state"], "waiting");
+    world.say(&["reject", "each:a", "--resume"]).exits(1);
+    assert_eq!(world.state(), "failed");
+    world.resume().exits(4);
+    world.say(&["approve"]).success();
+    let run = world.resume().success();
+    assert_eq!(world.show(&run.branch(), "end.txt").as_deref(), Some("[true,true] Tester\n"));
+    assert_eq!(world.show(&run.branch(), "after.txt").as_deref(), Some("first\n"));
+    assert_eq!(world.take_ran(), "after first");
+    assert_eq!(world.questions("each:b"), 1, "what was answered is asked once");
+}
