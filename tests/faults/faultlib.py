@@ -57,7 +57,7 @@ def workflow(name, nodes):
 # Notes its start and end in a log outside of the worktree, and notices when it runs twice at the same time.
 NODE = r"""
 set +e
-id='@ID@'; log='@LOG@'; lock='@LOCKS@'/$id
+id=$SPB_NODE; log='@LOG@'; name=$(echo "$id" | tr ':#' '--'); lock='@LOCKS@'/$name
 if ! mkdir "$lock" 2>/dev/null; then
   other=$(cat "$lock/pid" 2>/dev/null)
   state=$(sed 's/.*) //;s/ .*//' "/proc/${other:-none}/stat" 2>/dev/null)
@@ -67,22 +67,44 @@ fi
 echo $$ > "$lock/pid"
 echo "$id start $$" >> "$log"
 sleep @SLEEP@
-mkdir -p out && echo "result of $id" > "out/$id.txt" && cp "out/$id.txt" "$id.txt"
+mkdir -p out && echo "result of $id" > 'out/@ID@.txt' && cp 'out/@ID@.txt' "$name.txt"
 echo "$id end $$" >> "$log"
 rm -rf "$lock"
 """
 
+# The nodes of the file: what they need, and what makes several of them at run time.
+NODES = {
+    "a": ([], {}),
+    "b": (["a"], {}),
+    "c": (["a"], {}),
+    "d": (["a"], {}),
+    "e": (["b", "c"], {"for_each": [1, 2, 3]}),
+    "f": (["c", "d"], {}),
+    "g": (["e"], {"loop": {"until": "loop.index == 2", "max": 3}}),
+    "h": (["e", "f"], {}),
+    "i": (["g", "h"], {}),
+}
+
+# What runs, with what has to have ended before it.
 GRAPH = {
     "a": [],
     "b": ["a"],
     "c": ["a"],
     "d": ["a"],
-    "e": ["b", "c"],
+    "e:1": ["b", "c"],
+    "e:2": ["b", "c"],
+    "e:3": ["b", "c"],
     "f": ["c", "d"],
-    "g": ["e"],
-    "h": ["e", "f"],
-    "i": ["g", "h"],
+    "g#1": ["e:1", "e:2", "e:3"],
+    "g#2": ["g#1"],
+    "h": ["e:1", "e:2", "e:3", "f"],
+    "i": ["g#2", "h"],
 }
+
+
+def file_of(node):
+    """The file that a node leaves."""
+    return node.replace(":", "-").replace("#", "-") + ".txt"
 
 
 class Sandbox:
@@ -138,7 +160,7 @@ class Sandbox:
     def write_workflow(self, sleep):
         """The measuring workflow, committed; each node waits `sleep` seconds."""
         nodes = {}
-        for name, needs in GRAPH.items():
+        for name, (needs, several) in NODES.items():
             script = NODE.replace("@ID@", name).replace("@LOG@", self.log)
             script = script.replace("@LOCKS@", self.locks).replace("@SLEEP@", str(sleep))
             nodes[name] = {
@@ -146,6 +168,7 @@ class Sandbox:
                 "run": script.strip(),
                 "outputs": {"result": {"file": f"out/{name}.txt"}},
                 "artifacts": [f"out/{name}.txt"],
+                **several,
             }
         with open(self.repo + "/workflow.yaml", "w") as file:
             file.write(workflow("crash", nodes))
@@ -355,10 +378,11 @@ def check_result(sandbox):
     if diff.returncode:
         return [f"R10 {newest} cannot be read: {diff.stdout[:300]}"]
     changed = set(diff.stdout.split())
-    expected = {f"{node}.txt" for node in GRAPH}
+    expected = {file_of(node) for node in GRAPH}
     if changed != expected:
         return [f"R10 {newest} differs from what it should hold in {sorted(changed ^ expected)}"]
-    wrong = [node for node in GRAPH if sandbox.git("show", f"{newest}:{node}.txt", check=False).stdout != f"result of {node}\n"]
+    left = {node: sandbox.git("show", f"{newest}:{file_of(node)}", check=False).stdout for node in GRAPH}
+    wrong = [node for node, text in left.items() if text != f"result of {node}\n"]
     return [f"R10 {newest} holds wrong files of {wrong}"] if wrong else []
 
 
