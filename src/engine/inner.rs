@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Ended, Outer, RunContext, base, finish, prepare, setup, unit};
 use crate::digest::{Digest, Hasher};
-use crate::event::{MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
+use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
 use crate::plan::{Instance, Layer, Plan};
 use crate::schedule::NodeId;
 use crate::store::runs::{NodeState, RunView};
@@ -354,9 +354,17 @@ fn after_round(
     }
     let next = outer.round + 1;
     let plan = run.plan.round(instance, next).map_err(|error| error.to_string())?;
-    let outer = Outer { heads: result.heads, given: result.artifacts, round: next, ..outer.clone() };
+    let given = with_newer(&outer.given, result.artifacts);
+    let outer = Outer { heads: result.heads, given, round: next, ..outer.clone() };
     let scope = with_round(inner.scope.clone(), next, last);
     Ok(After::Again(Box::new(same(inner, plan, scope, outer, inner.first))))
+}
+
+/// What the first round was given stays there for all of them, unless a round left something else in its place.
+fn with_newer(given: &[Artifact], newer: Vec<Artifact>) -> Vec<Artifact> {
+    let is_replaced = |old: &Artifact| newer.iter().any(|new| new.path == old.path);
+    let kept: Vec<Artifact> = given.iter().filter(|old| !is_replaced(old)).cloned().collect();
+    kept.into_iter().chain(newer).collect()
 }
 
 fn outputs_of_round(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {

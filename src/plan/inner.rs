@@ -21,13 +21,16 @@ impl Plan {
             return Err(PlanError::TooLarge(items.len()));
         }
         let outer = &self.instances[instance];
-        let separator = if outer.id.contains(':') { ',' } else { ':' };
+        let own = outer.id.rsplit('/').next().unwrap_or(&outer.id);
+        let separator = if own.contains(':') { ',' } else { ':' };
         let mut used = HashSet::new();
+        // A matrix with `include` may have an instance of the name that an item would get.
+        let mut take = |id: &String| !self.by_id.contains_key(id) && used.insert(id.clone());
         let named = items.into_iter().enumerate().map(|(index, item)| {
             let mut id = format!("{}{separator}{}", outer.id, item_word(&item, index));
-            if id.len() > 160 || !used.insert(id.clone()) {
+            if id.len() > 160 || !take(&id) {
                 id = format!("{}{separator}{}", outer.id, index + 1);
-                while !used.insert(id.clone()) {
+                while !take(&id) {
                     id.push('_');
                 }
             }

@@ -272,6 +272,43 @@ nodes:
 }
 
 #[test]
+fn the_artifacts_of_its_needs_are_there_in_every_round() {
+    let world = World::with(&[(".gitignore", "out/\n")]);
+    let run = world.apply(
+        r#"
+nodes:
+  build: { run: 'mkdir -p out; echo tool > out/tool', artifacts: [out/tool] }
+  turn:
+    needs: [build]
+    loop: { until: 'loop.index == 3', max: 3 }
+    run: 'cat out/tool >> all.txt; rm -r out'
+"#,
+    );
+    let run = run.success();
+    assert_eq!(world.show(&run.branch(), "all.txt").as_deref(), Some("tool\ntool\ntool\n"));
+}
+
+#[test]
+fn an_item_never_has_the_name_of_another_instance() {
+    let world = World::new();
+    let run = world.apply(
+        r#"
+nodes:
+  each:
+    matrix: { fruit: [apple], include: [{ fruit: pear }, { fruit: pear, animal: cat }] }
+    for_each: [cat, dog]
+    workspace: scratch
+    run: 'echo "$SPB_NODE" >> "$HOME/ran"'
+"#,
+    );
+    run.success();
+    assert_eq!(
+        world.take_ran(),
+        "each:apple,cat each:apple,dog each:pear,1 each:pear,cat,cat each:pear,cat,dog each:pear,dog"
+    );
+}
+
+#[test]
 fn items_that_conflict_are_named() {
     let world = World::with(&[("f.txt", "x\n")]);
     let run = world.apply(
