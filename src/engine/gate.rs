@@ -112,7 +112,8 @@ impl Gates {
             }
             earlier => {
                 let until = question.timeout.map(|timeout| text(&after(timeout)));
-                (earlier.map_or(1, |asked| asked.number + 1), text(&Timestamp::now()), until)
+                let next = earlier.map_or(1, |asked| asked.number + 1);
+                (unused(shared, &question, next), text(&Timestamp::now()), until)
             }
         };
         let message = question.message.clone();
@@ -257,6 +258,14 @@ impl Open {
             ..NodeFinished::without_run(&self.question.id, outcome, message)
         }
     }
+}
+
+/// The first number, from `next`, that no answer has. The question of an earlier one may be forgotten: its node was given
+/// something else since, and an answer must not count for that.
+fn unused(shared: &Shared, question: &Question, next: u32) -> u32 {
+    let run = &shared.runs[question.run].id;
+    let is_free = |&number: &u32| !shared.store.decision(run, &question.id, number).exists();
+    (next..u32::MAX).find(is_free).unwrap_or(u32::MAX)
 }
 
 /// What an answer holds for: the question as it reads, and the work that it is about.
