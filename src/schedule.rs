@@ -19,7 +19,8 @@ pub struct Vertex {
     pub after: Vec<NodeId>,
     /// Its own condition decides, even when a need did not succeed.
     pub decides_itself: bool,
-    /// It starts as soon as it may, whatever runs, and is parked from the start (see [`Input::Park`]).
+    /// It starts as soon as it may, whatever runs: a person works on it, or the nodes that it is taken apart into. It ends as
+    /// any other; `Stop` and fail-fast leave that to whoever started it.
     pub takes_no_job: bool,
     /// Of nodes with the same number only so many run at the same time as `Graph::room` says.
     pub group: Option<u32>,
@@ -55,11 +56,6 @@ pub enum Input {
     /// Begin; also used after nodes of an earlier engine were given as ended.
     Begin,
     Ended(NodeId, End),
-    /// A running node waits for something outside and needs neither its job nor its place in its group meanwhile. It is
-    /// over when it is given as ended; `Stop` and fail-fast leave that to whoever parked it.
-    Park(NodeId),
-    /// At most this many nodes at the same time from now on; at least 1.
-    Jobs(usize),
     /// Start nothing more, in any run.
     Stop,
 }
@@ -79,7 +75,7 @@ enum State {
     Waiting(usize),
     Ready,
     Running,
-    /// Started, and takes no room: see [`Input::Park`].
+    /// Started, and takes no job.
     Parked,
     Ended(End),
 }
@@ -100,7 +96,6 @@ pub struct Scheduler {
     /// The group of each running node that has one.
     taken: Vec<u32>,
     running: usize,
-    parked: usize,
     open: usize,
     jobs: usize,
     begun: bool,
@@ -136,7 +131,6 @@ impl Scheduler {
             held: Vec::new(),
             taken: Vec::new(),
             running: 0,
-            parked: 0,
             open: count,
             jobs: jobs.max(1),
             begun: false,
@@ -151,8 +145,6 @@ impl Scheduler {
         match input {
             Input::Begin => self.begin(&mut commands),
             Input::Ended(node, end) => self.ended(node, end, &mut commands),
-            Input::Park(node) => self.park(node),
-            Input::Jobs(jobs) => self.jobs = jobs.max(1),
             Input::Stop => {
                 self.stopped = true;
                 self.cancel_where(&mut commands, 0..self.states.len(), |_| true);
@@ -162,7 +154,7 @@ impl Scheduler {
         commands
     }
 
-    /// Adds the graph that a parked node has been taken apart into. Its nodes come after all that are there, they need
+    /// Adds the graph that a started node has been taken apart into. Its nodes come after all that are there, they need
     /// only each other, and `order` lists them all, needs first; those in `ended` have ended already.
     pub fn grow(
         &mut self,
@@ -214,11 +206,6 @@ impl Scheduler {
         self.running
     }
 
-    /// Started nodes that take none.
-    pub fn parked(&self) -> usize {
-        self.parked
-    }
-
     fn begin(&mut self, commands: &mut Vec<Command>) {
         self.begun = true;
         (0..self.states.len()).for_each(|node| self.decide_if_free(node, commands));
@@ -234,8 +221,7 @@ impl Scheduler {
         match self.states[node] {
             State::Ended(_) => return,
             State::Running => self.give_back(node),
-            State::Parked => self.parked -= 1,
-            State::Waiting(_) | State::Ready => {}
+            State::Waiting(_) | State::Ready | State::Parked => {}
         }
         self.settle(node, end, commands);
         let run = self.graph.vertices[node].run;
@@ -243,14 +229,6 @@ impl Scheduler {
         if fails_run && self.graph.fail_fast[run] && !self.stopped_runs[run] {
             self.stopped_runs[run] = true;
             self.cancel_where(commands, 0..self.states.len(), |vertex| vertex.run == run);
-        }
-    }
-
-    fn park(&mut self, node: NodeId) {
-        if self.states[node] == State::Running {
-            self.give_back(node);
-            self.states[node] = State::Parked;
-            self.parked += 1;
         }
     }
 
@@ -333,7 +311,6 @@ impl Scheduler {
         for node in std::mem::take(&mut self.free) {
             if self.states[node] == State::Ready {
                 self.states[node] = State::Parked;
-                self.parked += 1;
                 commands.push(Command::Start(node));
             }
         }

@@ -95,30 +95,11 @@ fn stop_cancels_what_has_not_started_and_waits_for_the_rest() {
     assert!(scheduler.is_done());
 }
 
-#[test]
-fn a_parked_node_gives_its_job_to_the_next_and_still_holds_up_its_dependents() {
-    let mut scheduler = scheduler(graph(&[&[], &[0], &[]]), 1);
-    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0)]);
-    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(2)]);
-    assert_eq!((scheduler.running(), scheduler.parked()), (1, 1));
-    assert_eq!(scheduler.handle(Input::Ended(2, End::Succeeded)), []);
-    assert!(!scheduler.is_done());
-    assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(1)]);
-    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
-    assert_eq!(scheduler.handle(Input::Ended(1, End::Succeeded)), []);
-    assert!(scheduler.is_done());
-}
-
-#[test]
-fn a_parked_node_gives_its_place_in_a_group_back() {
-    let mut graph = graph(&[&[], &[]]);
-    graph.vertices[0].group = Some(7);
-    graph.vertices[1].group = Some(7);
-    let mut scheduler = scheduler(graph, 2);
-    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0)]);
-    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(1)]);
-    assert_eq!(scheduler.handle(Input::Ended(0, End::Failed)), []);
-    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
+/// A graph whose node 0 takes no job.
+fn graph_without_job(needs: &[&[NodeId]]) -> Graph {
+    let mut graph = graph(needs);
+    graph.vertices[0].takes_no_job = true;
+    graph
 }
 
 #[test]
@@ -127,33 +108,30 @@ fn a_node_that_takes_no_job_starts_while_all_jobs_are_taken() {
     graph.vertices[1].takes_no_job = true;
     let mut scheduler = scheduler(graph, 1);
     assert_eq!(scheduler.handle(Input::Begin), [Command::Start(1), Command::Start(0)]);
-    assert_eq!((scheduler.running(), scheduler.parked()), (1, 1));
+    assert_eq!(scheduler.running(), 1);
     assert_eq!(scheduler.handle(Input::Ended(1, End::Succeeded)), []);
     assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(2)]);
 }
 
 #[test]
-fn only_a_running_node_can_be_parked() {
-    let mut scheduler = scheduler(graph(&[&[], &[0]]), 1);
-    assert_eq!(scheduler.handle(Input::Park(0)), []);
-    scheduler.handle(Input::Begin);
-    assert_eq!(scheduler.handle(Input::Park(1)), []);
-    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
-    scheduler.handle(Input::Park(0));
-    assert_eq!(scheduler.handle(Input::Park(0)), []);
-    assert_eq!((scheduler.running(), scheduler.parked()), (0, 1));
-    scheduler.handle(Input::Ended(0, End::Succeeded));
-    assert_eq!(scheduler.handle(Input::Park(0)), []);
-    assert_eq!((scheduler.running(), scheduler.parked()), (1, 0));
+fn a_node_that_takes_no_job_still_holds_up_its_dependents() {
+    let mut scheduler = scheduler(graph_without_job(&[&[], &[0], &[]]), 1);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0), Command::Start(2)]);
+    assert_eq!(scheduler.handle(Input::Ended(2, End::Succeeded)), []);
+    assert_eq!(scheduler.running(), 0);
+    assert!(!scheduler.is_done());
+    assert_eq!(scheduler.handle(Input::Ended(0, End::Succeeded)), [Command::Start(1)]);
+    assert_eq!(scheduler.handle(Input::Ended(1, End::Succeeded)), []);
+    assert!(scheduler.is_done());
 }
 
 #[test]
-fn stop_and_fail_fast_leave_a_parked_node_to_its_owner() {
-    let mut graph = graph(&[&[], &[], &[0], &[]]);
+fn stop_and_fail_fast_leave_a_node_that_takes_no_job_to_its_owner() {
+    let mut graph = graph_without_job(&[&[], &[], &[0], &[]]);
     graph.fail_fast = vec![true];
     let mut scheduler = scheduler(graph, 2);
-    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0), Command::Start(1)]);
-    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(3)]);
+    let started = [Command::Start(0), Command::Start(1), Command::Start(3)];
+    assert_eq!(scheduler.handle(Input::Begin), started);
     assert_eq!(scheduler.handle(Input::Ended(1, End::Failed)), [Command::Cancel(2)]);
     assert_eq!(scheduler.handle(Input::Stop), []);
     assert_eq!(scheduler.handle(Input::Ended(3, End::NotRun)), []);
@@ -215,7 +193,7 @@ proptest! {
                 let mut needs: Vec<_> = needs.iter().copied().filter(|&need| need < node).collect();
                 needs.sort_unstable();
                 needs.dedup();
-                let takes_no_job = ends[node] == 9;
+                let takes_no_job = ends[node] >= 8;
                 let group = (choices[node] && !takes_no_job).then_some(1);
                 Vertex { needs, weight: u64::from(ends[node]), group, takes_no_job, ..Vertex::default() }
             })
@@ -226,7 +204,7 @@ proptest! {
             Scheduler::new(Graph { vertices: vertices.clone(), fail_fast: vec![false], ..Graph::default() }, &order, jobs);
         let mut ended: Vec<Option<End>> = vec![None; count];
         let mut running: Vec<NodeId> = Vec::new();
-        let mut parked: Vec<NodeId> = Vec::new();
+        let mut jobless: Vec<NodeId> = Vec::new();
         let mut queue = scheduler.handle(Input::Begin);
         let mut stopped = false;
         for step in 0..=(3 * count + 2) {
@@ -234,11 +212,11 @@ proptest! {
                 match command {
                     Command::Start(node) => {
                         prop_assert!(!stopped);
-                        prop_assert!(ended[node].is_none() && !running.contains(&node) && !parked.contains(&node));
+                        prop_assert!(ended[node].is_none() && !running.contains(&node) && !jobless.contains(&node));
                         for &need in &vertices[node].needs {
                             prop_assert_eq!(ended[need], Some(End::Succeeded));
                         }
-                        if ends[node] == 9 { parked.push(node) } else { running.push(node) }
+                        if ends[node] >= 8 { jobless.push(node) } else { running.push(node) }
                     }
                     Command::Skip(node, need) => {
                         prop_assert!(ended[node].is_none());
@@ -254,8 +232,7 @@ proptest! {
             prop_assert!(running.len() <= jobs);
             prop_assert!(running.iter().filter(|&&node| choices[node]).count() <= 1);
             prop_assert_eq!(running.len(), scheduler.running());
-            prop_assert_eq!(parked.len(), scheduler.parked());
-            if running.is_empty() && parked.is_empty() {
+            if running.is_empty() && jobless.is_empty() {
                 break;
             }
             if step == stop_at {
@@ -263,15 +240,8 @@ proptest! {
                 queue = scheduler.handle(Input::Stop);
                 continue;
             }
-            let parks = running.iter().position(|&node| ends[node] % 3 == 1);
-            if let Some(position) = parks {
-                let node = running.remove(position);
-                parked.push(node);
-                queue = scheduler.handle(Input::Park(node));
-                continue;
-            }
-            // The longest parked ends last: by then everything else had its chance to start.
-            let node = if running.is_empty() { parked.remove(0) } else { running.remove(step % running.len()) };
+            // What takes no job ends last: by then everything else had its chance to start.
+            let node = if running.is_empty() { jobless.remove(0) } else { running.remove(step % running.len()) };
             let end = if ends[node] == 0 { End::Failed } else { End::Succeeded };
             ended[node] = Some(end);
             queue = scheduler.handle(Input::Ended(node, end));
@@ -282,11 +252,10 @@ proptest! {
 }
 
 #[test]
-fn what_a_parked_node_is_taken_apart_into_runs_before_its_dependents_and_is_as_urgent_as_they_are() {
+fn what_a_node_is_taken_apart_into_runs_before_its_dependents_and_is_as_urgent_as_they_are() {
     // 0 is taken apart and 1 needs it; 2 stands alone.
-    let mut scheduler = scheduler(graph(&[&[], &[0], &[]]), 1);
-    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0)]);
-    assert_eq!(scheduler.handle(Input::Park(0)), [Command::Start(2)]);
+    let mut scheduler = scheduler(graph_without_job(&[&[], &[0], &[]]), 1);
+    assert_eq!(scheduler.handle(Input::Begin), [Command::Start(0), Command::Start(2)]);
     let inner = |needs: &[NodeId]| Vertex { needs: needs.to_vec(), weight: 1, ..Vertex::default() };
     let vertices = vec![inner(&[]), inner(&[3]), inner(&[])];
     assert_eq!(scheduler.grow(0, vertices, &[3, 4, 5], &[(5, End::Succeeded)]), []);
@@ -300,9 +269,8 @@ fn what_a_parked_node_is_taken_apart_into_runs_before_its_dependents_and_is_as_u
 
 #[test]
 fn what_is_added_to_a_run_that_is_being_stopped_is_cancelled() {
-    let mut scheduler = scheduler(graph(&[&[]]), 1);
+    let mut scheduler = scheduler(graph_without_job(&[&[]]), 1);
     scheduler.handle(Input::Begin);
-    scheduler.handle(Input::Park(0));
     scheduler.handle(Input::Stop);
     let vertices = vec![Vertex::default(), Vertex { needs: vec![1], ..Vertex::default() }];
     assert_eq!(scheduler.grow(0, vertices, &[1, 2], &[]), [Command::Cancel(1), Command::Cancel(2)]);
