@@ -111,7 +111,7 @@ fn action(node: &Node, scope: &Scope, manifest: &mut Manifest) -> Result<Vec<OsS
         }
         Action::Workflow(uses) => Err(ExprError {
             expression: format!("uses: {}", uses.workflow.source.path.display()),
-            reason: "the engine cannot run other workflows yet".to_owned(),
+            reason: "a bug in spb: its nodes run in its place".to_owned(),
         }),
         // Nobody's process: what is asked is rendered where it is asked.
         Action::Approve { .. } => Ok(Vec::new()),
