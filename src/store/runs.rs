@@ -1,5 +1,6 @@
 //! Runs as a reader sees them: folded from their journals, newest first. Locks nothing, writes nothing.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -20,8 +21,11 @@ pub struct RunView {
     pub last: String,
     /// The engine that worked on it last.
     pub engine: Engine,
-    /// By node id, in plan order.
+    /// By node id, in plan order, what lies inside of a node behind it. As long as records are taken in, nodes that are taken
+    /// apart then come last.
     pub nodes: IndexMap<String, NodeView>,
+    /// What each node that was taken apart consists of, in order.
+    inside: HashMap<String, Vec<String>>,
     pub stages: Vec<StageView>,
     pub warnings: Vec<String>,
     /// Absent while it runs and after a crash. A resume takes an earlier end back.
@@ -178,7 +182,8 @@ impl RunView {
             NodeState::Waiting | NodeState::Running | NodeState::Asking => false,
         };
         let id = &node.summary.node;
-        failed(node) && !self.nodes.values().any(|inner| inner.inside.as_ref() == Some(id) && failed(inner))
+        let mut inside = self.inside.get(id).into_iter().flatten().filter_map(|inner| self.nodes.get(inner));
+        failed(node) && !inside.any(failed)
     }
 
     /// Questions that can be answered, or were and no engine has acted on it, by node, in the order in which they were put.
@@ -212,6 +217,7 @@ impl RunView {
             began: record.time.clone(),
             last: record.time.clone(),
             engine: started.engine.clone(),
+            inside: HashMap::new(),
             stages: Vec::new(),
             warnings: Vec::new(),
             finished: None,
@@ -288,65 +294,66 @@ impl RunView {
                 let place = node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
                 self.warnings.push(format!("{place}{message}"));
             }
-            RunEvent::RunFinished(finished) => self.finished = Some(finished.clone()),
+            RunEvent::RunFinished(finished) => {
+                self.finished = Some(finished.clone());
+                self.put_in_order();
+            }
         }
     }
 
-    /// The nodes inside of a node come right behind it, rounds in their order. What it does not consist of any more is
-    /// forgotten: other items, or the rounds that followed when this one was given something else.
+    /// What a node consists of. What it does not consist of any more is forgotten: other items, or the rounds that followed
+    /// when this one was given something else.
     fn expanded(&mut self, node: &str, into: &[NodeSummary], round: Option<u32>, time: &str) {
-        let Some(place) = self.nodes.get_index_of(node) else { return };
-        let is_same = |summary: &NodeSummary| {
-            self.nodes.get(&summary.node).is_some_and(|view| view.summary.given == summary.given)
-        };
-        let is_part = |id: &str| match round {
-            _ if into.iter().any(|summary| summary.node == id) => true,
-            None => false,
-            Some(_) if into.iter().all(is_same) => true,
-            Some(round) => number_of_round(node, id).is_some_and(|earlier| earlier < round),
-        };
-        let mut gone: Vec<String> = Vec::new();
-        let inside = |outer: &str, gone: &mut Vec<String>, is_part: &dyn Fn(&str) -> bool| {
-            let views = self.nodes.values().filter(|view| view.inside.as_deref() == Some(outer));
-            gone.extend(views.map(|view| view.summary.node.clone()).filter(|id| !is_part(id)));
-        };
-        inside(node, &mut gone, &is_part);
-        let mut at = 0;
-        while let Some(outer) = gone.get(at).cloned() {
-            inside(&outer, &mut gone, &|_| false);
-            at += 1;
+        if !self.nodes.contains_key(node) {
+            return;
         }
-        let mut behind = self.nodes.split_off(place + 1);
-        for id in &gone {
-            behind.shift_remove(id);
+        let all_same = into.iter().all(|summary| is_same_as(self.nodes.get(&summary.node), summary));
+        let new: HashSet<&str> = into.iter().map(|summary| summary.node.as_str()).collect();
+        let before = self.inside.remove(node).unwrap_or_default();
+        let other = before.into_iter().filter(|id| !new.contains(id.as_str()));
+        let (mut earlier, mut later): (Vec<String>, Vec<String>) =
+            other.partition(|id| number_of_round(node, id).is_some_and(|number| Some(number) < round));
+        if round.is_none() || !all_same {
+            self.forget(std::mem::take(&mut later));
         }
-        let known = |behind: &mut IndexMap<String, NodeView>, summary: &NodeSummary| {
-            let known = behind.shift_remove(&summary.node);
-            known
-                .filter(|view| view.summary.given == summary.given)
-                .unwrap_or_else(|| NodeView::waiting(summary))
-        };
-        let new: Vec<NodeView> = into.iter().map(|summary| known(&mut behind, summary)).collect();
-        // Earlier rounds, with what lies inside of them.
-        let is_earlier = |id: &str| {
-            let first = id.strip_prefix(node).and_then(|rest| rest.strip_prefix('#'));
-            let number =
-                first.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
-            number.and_then(|number| number.parse::<u32>().ok()).is_some_and(|number| Some(number) < round)
-        };
-        let earlier = behind.keys().take_while(|id| is_earlier(id)).count();
-        let rest = behind.split_off(earlier);
-        self.nodes.extend(behind);
-        for mut view in new {
-            view.inside = Some(node.to_owned());
-            self.nodes.insert(view.summary.node.clone(), view);
+        for summary in into {
+            if !is_same_as(self.nodes.get(&summary.node), summary) {
+                self.nodes.insert(summary.node.clone(), NodeView::waiting(summary));
+            }
+            self.nodes[&summary.node].inside = Some(node.to_owned());
+            earlier.push(summary.node.clone());
         }
-        self.nodes.extend(rest);
-        let view = &mut self.nodes[place];
+        earlier.append(&mut later);
+        self.inside.insert(node.to_owned(), earlier);
+        let view = &mut self.nodes[node];
         view.is_expanded = true;
         if matches!(view.state, NodeState::Waiting) {
             view.state = NodeState::Running;
             view.started = Some(time.to_owned());
+        }
+    }
+
+    /// With all that lies inside of them. The order is made up for later.
+    fn forget(&mut self, mut gone: Vec<String>) {
+        while let Some(id) = gone.pop() {
+            self.nodes.swap_remove(&id);
+            gone.extend(self.inside.remove(&id).unwrap_or_default());
+        }
+    }
+
+    /// Puts the nodes inside of a node right behind it, rounds in their order. Once for all: nodes that are taken apart are
+    /// many, and each by itself would move all that come after it.
+    fn put_in_order(&mut self) {
+        if self.inside.is_empty() {
+            return;
+        }
+        let mut from = std::mem::take(&mut self.nodes);
+        let mut next: Vec<&String> = self.started.nodes.iter().rev().map(|summary| &summary.node).collect();
+        while let Some(id) = next.pop() {
+            if let Some((id, view)) = from.swap_remove_entry(id) {
+                next.extend(self.inside.get(&id).into_iter().flatten().rev());
+                self.nodes.insert(id, view);
+            }
         }
     }
 
@@ -373,6 +380,10 @@ impl RunView {
     }
 }
 
+fn is_same_as(view: Option<&NodeView>, summary: &NodeSummary) -> bool {
+    view.is_some_and(|view| view.summary.given == summary.given)
+}
+
 /// Which round of a `loop` a node is.
 fn number_of_round(node: &str, id: &str) -> Option<u32> {
     id.strip_prefix(node)?.strip_prefix('#')?.parse().ok()
@@ -397,6 +408,7 @@ pub fn view(store: &Store, run: &RunId) -> Result<RunView, StoreError> {
     for record in records {
         view.apply(record);
     }
+    view.put_in_order();
     view.whole = journal.whole;
     for (id, node) in &mut view.nodes {
         if let Some(asked) = node.asked.as_mut().filter(|asked| !asked.is_settled) {
