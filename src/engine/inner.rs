@@ -37,12 +37,16 @@ pub fn open(
     let planned = &run.plan.instances[instance];
     let scope = prepare::scope(run, planned, ended);
     let node = run.plan.node(instance);
+    // What it reads was counted when the node was taken apart first.
+    let known = run.outer.as_ref().filter(|outer| outer.is_same_node).map(|outer| outer.names);
+    let names = known.unwrap_or_else(|| names(&scope));
     let outer = |is_same_node, round| Outer {
         node: run.first + instance,
         stage: run.stage(instance),
         heads: run.heads(planned, ended),
         given: run.given(planned, ended),
         is_same_node,
+        names,
         may_fail: node.allow_failure || run.outer.as_ref().is_some_and(|outer| outer.may_fail),
         round,
     };
@@ -118,7 +122,7 @@ fn shared(run: &RunContext) -> RunContext {
 }
 
 fn with_round(mut scope: Scope, index: u32, last: Value) -> Scope {
-    scope.names.insert("loop".to_owned(), json!({ "index": index, "last": last }));
+    scope.set("loop", json!({ "index": index, "last": last }));
     scope
 }
 
@@ -150,9 +154,10 @@ fn used(
     })?;
     let plan = run.plan.used(instance, &uses.workflow, inputs).map_err(|error| error.to_string())?;
     let mut inner = Scope::default();
-    inner.names.insert("inputs".to_owned(), Value::Object(plan.inputs.clone().into_iter().collect()));
-    inner.names.insert("run".to_owned(), scope.names.get("run").cloned().unwrap_or_default());
+    inner.set("inputs", Value::Object(plan.inputs.clone().into_iter().collect()));
+    inner.share("run", scope);
     let env = setup::workflow_env(&uses.workflow, &mut inner).map_err(|error| error.to_string())?;
+    let outer = Outer { names: names(&inner), ..outer };
     Ok(RunContext {
         env,
         pass_env: run.caller.pass_env_of(&uses.workflow),
@@ -171,7 +176,24 @@ pub fn given(inner: &RunContext) -> Digest {
     for artifact in inner.outer.iter().flat_map(|outer| &outer.given) {
         hasher.field("artifact", format!("{} {}", artifact.digest, artifact.path).as_bytes());
     }
-    for (name, value) in &inner.scope.names {
+    if let Some(outer) = &inner.outer {
+        hasher.field("names", outer.names.as_bytes());
+    }
+    for name in BY_GRAPH {
+        if let Some(value) = inner.scope.get(name) {
+            hasher.field(name, value.to_string().as_bytes());
+        }
+    }
+    hasher.finish()
+}
+
+/// The names that the graphs inside of one node differ in.
+const BY_GRAPH: [&str; 2] = ["item", "loop"];
+
+/// A digest of all other names: once for all graphs of a node, because they may hold long lists.
+fn names(scope: &Scope) -> Digest {
+    let mut hasher = Hasher::new("names 1");
+    for (name, value) in scope.iter().filter(|(name, _)| !BY_GRAPH.contains(name)) {
         hasher.field(name, value.to_string().as_bytes());
     }
     hasher.finish()

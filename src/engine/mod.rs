@@ -159,6 +159,8 @@ pub struct Outer {
     pub is_same_node: bool,
     /// A failure inside is a failure of a node that may fail.
     pub may_fail: bool,
+    /// A digest of the names that its nodes read, but for `item` and `loop`.
+    pub names: Digest,
     /// Of a `loop`, from 1; 0 for everything else.
     pub round: u32,
 }

@@ -235,7 +235,7 @@ fn settler(
 /// The words of an agent's command.
 pub fn command(run: &RunContext, words: &[Template], prompt: &str) -> Result<Vec<String>, ExprError> {
     let mut scope = run.scope.clone();
-    scope.names.insert("prompt".to_owned(), Value::String(prompt.to_owned()));
+    scope.set("prompt", Value::String(prompt.to_owned()));
     words.iter().map(|word| word.render(&scope)).collect()
 }
 
@@ -289,11 +289,11 @@ pub fn scope(run: &RunContext, instance: &Instance, ended: &[Option<Ended>]) -> 
     let mut scope = run.scope.clone();
     if !run.is_same_node() {
         let matrix = run.plan.workflow.nodes[instance.node].matrix.values(&instance.matrix);
-        scope.names.insert("matrix".to_owned(), Value::Object(matrix));
-        scope.names.insert("needs".to_owned(), needs(run, instance.needs.iter(), ended));
+        scope.set("matrix", Value::Object(matrix));
+        scope.set("needs", needs(run, instance.needs.iter(), ended));
     }
     if let Some(item) = &instance.item {
-        scope.names.insert("item".to_owned(), item.clone());
+        scope.set("item", item.clone());
     }
     scope
 }
@@ -308,7 +308,7 @@ pub fn scope_of_all(run: &RunContext, ended: &[Option<Ended>]) -> Scope {
             is_list: !run.plan.workflow.nodes[node].matrix.is_empty(),
         })
         .collect();
-    scope.names.insert("needs".to_owned(), needs(run, all.iter(), ended));
+    scope.set("needs", needs(run, all.iter(), ended));
     scope
 }
 

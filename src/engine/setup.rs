@@ -402,15 +402,15 @@ pub fn scope(
 ) -> Result<Scoped, EngineError> {
     let mut scope = Scope::default();
     let inputs: Map<String, Value> = inputs.clone().into_iter().collect();
-    scope.names.insert("inputs".to_owned(), Value::Object(inputs));
+    scope.set("inputs", Value::Object(inputs));
     let mut run = json!({ "id": id.as_str(), "workflow": workflow.name, "base": base.to_string() });
-    scope.names.insert("run".to_owned(), run.clone());
+    scope.set("run", run.clone());
     let branch = workflow.result.branch.render(&scope)?;
     if !git::is_branch_name(&branch) {
         return Err(EngineError::Branch(branch));
     }
     run["branch"] = Value::String(branch.clone());
-    scope.names.insert("run".to_owned(), run);
+    scope.set("run", run);
     let env = workflow_env(workflow, &mut scope)?;
     Ok((scope, env, branch))
 }
@@ -422,6 +422,6 @@ pub fn workflow_env(workflow: &Workflow, scope: &mut Scope) -> Result<IndexMap<S
         env.insert(name.clone(), template.render(scope)?);
     }
     let values = env.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    scope.names.insert("env".to_owned(), Value::Object(values));
+    scope.set("env", Value::Object(values));
     Ok(env)
 }

@@ -81,8 +81,8 @@ fn axes(node: &Node, scope: &Scope) -> Result<Vec<(String, Vec<Value>)>, PlanErr
 /// The names that are known before a run exists: `inputs`, and `env` as far as it needs no more.
 pub fn scope(workflow: &Workflow, inputs: &IndexMap<String, Value>) -> Scope {
     let mut scope = Scope::default();
-    scope.names.insert("inputs".to_owned(), Value::Object(inputs.clone().into_iter().collect()));
-    scope.names.insert("env".to_owned(), env(workflow, &scope));
+    scope.set("inputs", Value::Object(inputs.clone().into_iter().collect()));
+    scope.set("env", env(workflow, &scope));
     scope
 }
 

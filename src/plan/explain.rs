@@ -95,14 +95,14 @@ struct Known {
 impl Known {
     fn new(plan: &Plan, node: &Node, matrix: &Map<String, Value>) -> Self {
         let mut scope = Scope::default();
-        scope.names.insert("inputs".to_owned(), Value::Object(plan.inputs.clone().into_iter().collect()));
-        scope.names.insert("env".to_owned(), super::expand::env(&plan.workflow, &scope));
-        scope.names.insert("matrix".to_owned(), Value::Object(node.matrix.values(matrix)));
+        scope.set("inputs", Value::Object(plan.inputs.clone().into_iter().collect()));
+        scope.set("env", super::expand::env(&plan.workflow, &scope));
+        scope.set("matrix", Value::Object(node.matrix.values(matrix)));
         Self { scope }
     }
 
     fn covers(&self, names: &[NamePath]) -> bool {
-        names.iter().all(|name| self.scope.names.contains_key(name.root()))
+        names.iter().all(|name| self.scope.get(name.root()).is_some())
     }
 
     /// The value, or the source of one that is not known yet or has none.

@@ -18,7 +18,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use indexmap::IndexMap;
+use serde_json::Value;
 
 use infer::Use;
 use program::Expression;
@@ -66,9 +67,33 @@ pub enum StatusUse {
 }
 
 /// The names an expression may read, as JSON: `inputs`, `env`, `matrix`, `needs`, `run`.
+///
+/// Copies share the values: what many nodes read is there once.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    pub names: Map<String, Value>,
+    names: IndexMap<&'static str, Arc<Value>>,
+}
+
+impl Scope {
+    pub fn set(&mut self, name: &'static str, value: Value) {
+        self.names.insert(name, Arc::new(value));
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.names.get(name).map(|value| &**value)
+    }
+
+    /// Takes a name over from another scope, if it is there.
+    pub fn share(&mut self, name: &'static str, other: &Self) {
+        if let Some(value) = other.names.get(name) {
+            self.names.insert(name, Arc::clone(value));
+        }
+    }
+
+    /// Every name with its value, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.names.iter().map(|(name, value)| (*name, &**value))
+    }
 }
 
 /// The statuses of a node's needs, for `success()`, `failure()` and `always()`.

@@ -42,7 +42,7 @@ pub fn evaluate(expression: &Expression, scope: &Scope, status: Option<NeedsStat
 
 fn lookup<'s>(path: &[String], scope: &'s Scope) -> Result<&'s Json, String> {
     let (root, rest) = path.split_first().expect("a path has a first name");
-    let mut value = scope.names.get(root).ok_or_else(|| format!("there is no `{root}` here"))?;
+    let mut value = scope.get(root).ok_or_else(|| format!("there is no `{root}` here"))?;
     for (index, segment) in rest.iter().enumerate() {
         let inner = match value {
             Json::Object(fields) => fields.get(segment),
@@ -62,7 +62,7 @@ fn run(
     let mut context = Context::with_env(ENVIRONMENT.clone());
     for path in &expression.references {
         let root = path.root();
-        if let Some(value) = scope.names.get(root) {
+        if let Some(value) = scope.get(root) {
             let name = if root == LOOP.0 { LOOP.1 } else { root };
             context.add_variable_from_value(name, to_cel(value));
         }
