@@ -6,6 +6,7 @@ use super::expr::StatusUse;
 use super::file_values::{AxisChoice, Items, Json, Text};
 use super::model::{Axis, Effect, ForEach, Loop};
 use super::problem::Problem;
+use super::yaml::Yaml;
 
 /// Items of a `for_each` that says nothing.
 const DEFAULT_ITEMS: u32 = 1000;
@@ -66,10 +67,29 @@ impl Check<'_> {
                         .help("raise `max_items`"),
                     );
                 }
+                let yaml = at.yaml("for_each");
+                for item in yaml.iter().flat_map(|list| list.items()) {
+                    self.templates(item);
+                }
                 Axis::Values(values.iter().map(|Json(value)| value.clone()).collect())
             }
         };
         Some(ForEach { items, max })
+    }
+
+    /// Items of a written list are what they are: one that looks like an expression would be taken for its text.
+    fn templates(&mut self, item: &Yaml<'_>) {
+        if item.text().is_some_and(|text| text.contains("${{")) {
+            self.problems.push(
+                Problem::error("spb::for_each::template", item.span, "the items of a list are not evaluated")
+                    .label("an expression")
+                    .help(
+                        "make the whole list one expression: `for_each: \"${{ [inputs.first, inputs.second] }}\"`",
+                    ),
+            );
+        }
+        item.items().iter().for_each(|inner| self.templates(inner));
+        item.entries().iter().for_each(|entry| self.templates(&entry.value));
     }
 
     pub(super) fn repeat(&mut self, at: &At<'_>, effect: Effect) -> Option<Loop> {
