@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::unit::conflict;
-use super::{Ended, RunContext, Shared, base};
+use super::{Ended, RunContext, Shared, base, refs};
 use crate::digest::Hasher;
 use crate::event::{Outcome, RunFinished, RunOutcome};
 use crate::git::GitError;
@@ -89,7 +89,7 @@ pub fn checkpoint(
         if let Merged::Clean(commit) = &merged {
             let name = checkpoint_ref(context.id.as_str(), &context.plan.workflow.stages[stage]);
             shared.recorder.sync_objects()?;
-            repo.set_ref(&name, *commit, Expect::Any, "spb: checkpoint")?;
+            refs::set(&shared.store, &repo, &name, *commit, Expect::Any, "spb: checkpoint")?;
         }
         Ok(merged)
     };
@@ -210,7 +210,7 @@ fn keep(shared: &Shared, run: &RunContext, finish: &Finish) -> Result<Objects, G
         repo.commit(run.base_tree, &all, "spb: keeps the results of a run", Stamp::Like(run.base))?;
     shared.recorder.wrote_objects();
     shared.recorder.sync_objects()?;
-    repo.set_ref(&name, holder, Expect::Any, "spb: keep")?;
+    refs::set(&shared.store, &repo, &name, holder, Expect::Any, "spb: keep")?;
     // Other spb processes add to it as well: try again on what they left.
     for _ in 0..100 {
         let before = repo.read_ref(CACHE_REF)?;
@@ -220,7 +220,7 @@ fn keep(shared: &Shared, run: &RunContext, finish: &Finish) -> Result<Objects, G
         shared.recorder.wrote_objects();
         shared.recorder.sync_objects()?;
         let expect = before.map_or(Expect::Absent, Expect::Is);
-        match repo.set_ref(CACHE_REF, next, expect, "spb: keep") {
+        match refs::set(&shared.store, &repo, CACHE_REF, next, expect, "spb: keep") {
             Err(GitError::RefMoved { .. }) => {}
             done => return done.map(|()| Objects::Written),
         }
@@ -280,7 +280,8 @@ fn result(
 fn hold(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitId) -> Result<(), String> {
     shared.recorder.sync_objects().map_err(|error| error.to_string())?;
     let name = format!("refs/spb/results/{}", run.id);
-    repo.set_ref(&name, commit, Expect::Any, "spb: no branch").map_err(|error| error.to_string())
+    refs::set(&shared.store, repo, &name, commit, Expect::Any, "spb: no branch")
+        .map_err(|error| error.to_string())
 }
 
 fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
@@ -364,7 +365,8 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
     shared.recorder.sync_objects().map_err(|error| text(&error))?;
     let expect = before.map_or(Expect::Absent, Expect::Is);
     let reason = format!("spb: run {}", run.id);
-    repo.set_ref(&name, commit, expect, &reason).map_err(|error| format!("{error}; {type_this}"))?;
+    refs::set(&shared.store, repo, &name, commit, expect, &reason)
+        .map_err(|error| format!("{error}; {type_this}"))?;
     let what = format!("apply {} ({})", run.workflow.name, run.id);
     let operation = Operation::now(what, &name, before, Some(commit));
     operations::add(&shared.store, operation).map_err(|error| text(&error))?;

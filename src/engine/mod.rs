@@ -14,6 +14,7 @@ pub mod inner;
 pub mod lookup;
 pub mod prepare;
 mod presence;
+pub mod refs;
 pub mod setup;
 mod signals;
 mod stages;

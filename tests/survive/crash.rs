@@ -233,6 +233,21 @@ fn locks_that_are_not_ours_are_left_and_named() {
 }
 
 #[test]
+fn a_lock_that_an_engine_left_which_was_killed_while_it_wrote_a_ref_is_in_nobody_s_way() {
+    let workflow = "result: { branch: spb/held }\nnodes:\n  n: { run: 'echo n > n.txt' }\n";
+    for name in ["refs/heads/spb/held", "refs/spb/cache"] {
+        let world = World::new();
+        world.apply("nodes:\n  other: { run: 'echo o > o.txt' }\n").success();
+        let lock = world.repo.join(format!(".git/{name}.lock"));
+        put(&lock, "");
+        put(&world.repo.join(".git/spb/writing-ref"), name);
+        let run = world.apply(workflow).success();
+        assert_eq!(world.show(&run.branch(), "n.txt").as_deref(), Some("n\n"), "{name}");
+        assert!(!lock.exists() && !world.repo.join(".git/spb/writing-ref").exists(), "{name}");
+    }
+}
+
+#[test]
 fn a_git_that_hangs_is_ended_with_the_engine() {
     let world = World::new();
     world.git(&["config", "core.precomposeUnicode", "true"]);
