@@ -56,7 +56,7 @@ pub fn last_of<'n>(run: &RunContext, nodes: &'n [Option<Ended>], stage: usize) -
     let counts = |position: usize| {
         run.plan.node(position).stage <= stage
             && run.plan.instances[position].role == Role::Run
-            && nodes[position].as_ref().is_some_and(|ended| ended.outcome.is_success())
+            && nodes[position].as_ref().is_some_and(Ended::gives)
     };
     let mut is_built_on = vec![false; nodes.len()];
     for (position, instance) in run.plan.instances.iter().enumerate() {
@@ -295,7 +295,7 @@ fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
         .flat_map(|node| run.plan.instances_of(node))
         .filter(|&position| run.plan.instances[position].role == Role::Run)
         .filter_map(|position| nodes[position].as_ref())
-        .filter(|ended| ended.outcome.is_success());
+        .filter(|ended| ended.gives());
     base::distinct(ended.flat_map(|ended| &ended.result.heads))
 }
 

@@ -244,7 +244,7 @@ impl Open {
             ("by", Value::String(by)),
         ];
         let result = NodeResult {
-            heads: self.question.heads.clone(),
+            heads: if outcome.is_success() { self.question.heads.clone() } else { Vec::new() },
             outputs: outputs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect(),
             ..NodeResult::default()
         };

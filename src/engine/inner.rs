@@ -226,12 +226,11 @@ pub fn close(
         finished.outcome = outcome;
         finished.message = message;
         finished.duration_ms = took;
-        // What did not fail can still be read by a dependent that wants to.
-        let outputs = match run.plan.instances[instance].layer {
-            Layer::Items => lists(run.plan.node(instance), nodes),
-            _ => IndexMap::new(),
+        finished.result = match run.plan.instances[instance].layer {
+            // As the instances of a matrix: what did not fail is there for whoever wants it.
+            Layer::Items => Some(items_left(run.plan.node(instance), inner, nodes)),
+            Layer::Rounds | Layer::Graph | Layer::Work => None,
         };
-        finished.result = Some(NodeResult { outputs, ..NodeResult::default() });
         return Closed::Ended(Box::new(finished));
     }
     let left = match run.plan.instances[instance].layer {
@@ -318,6 +317,18 @@ fn lists(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
     node.output_names().into_iter().map(|name| (name.to_owned(), of(name))).collect()
 }
 
+/// What items left of which some failed: the outputs of all, `null` for those, and where the node may fail the changes of
+/// the others.
+fn items_left(node: &Node, inner: &RunContext, nodes: &[Option<Ended>]) -> NodeResult {
+    let outputs = lists(node, nodes);
+    match node.allow_failure {
+        true => {
+            NodeResult { heads: finish::frontier(inner, nodes, usize::MAX), ..joined(inner, nodes, outputs) }
+        }
+        false => NodeResult { outputs, ..NodeResult::default() },
+    }
+}
+
 /// What a graph hands on: the results that nothing in it builds on.
 fn joined(inner: &RunContext, nodes: &[Option<Ended>], outputs: IndexMap<String, Value>) -> NodeResult {
     let outer = inner.outer.as_ref();
@@ -325,7 +336,7 @@ fn joined(inner: &RunContext, nodes: &[Option<Ended>], outputs: IndexMap<String,
     if heads.is_empty() {
         heads = outer.map(|outer| outer.heads.clone()).unwrap_or_default();
     }
-    let results = || nodes.iter().flatten().filter(|node| node.outcome.is_success()).map(|node| &node.result);
+    let results = || nodes.iter().flatten().filter(|node| node.gives()).map(|node| &node.result);
     let changed = base::distinct(results().flat_map(|result| &result.changed));
     let artifacts = finish::last_of(inner, nodes, usize::MAX);
     NodeResult {
@@ -432,7 +443,9 @@ fn around(run: &RunContext, view: &RunView, ended: &[Option<Ended>], id: &str) -
         let rest = id.strip_prefix(&instance.id);
         instance.layer != Layer::Work && rest.is_some_and(|rest| rest.starts_with([':', ',', '#', '/']))
     };
-    let outer = run.plan.instances.iter().position(is_around)?;
+    // `n:pear,cat` is around its items, not `n:pear`.
+    let around = run.plan.instances.iter().enumerate().filter(|(_, instance)| is_around(instance));
+    let (outer, _) = around.max_by_key(|(_, instance)| instance.id.len())?;
     let mut graph = open(run, outer, ended, 0).ok()?;
     loop {
         if graph.plan.instances.iter().any(|instance| instance.id == id || is_around(instance)) {

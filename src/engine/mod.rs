@@ -192,7 +192,7 @@ impl RunContext {
     ) -> impl Iterator<Item = &'e Ended> + use<'e> {
         let first = self.first;
         let needed = instance.needed().filter_map(move |need| ended[first + need].as_ref());
-        needed.filter(|need| need.outcome.is_success())
+        needed.filter(|need| need.gives())
     }
 
     /// Position of a node's stage in the run's workflow.
@@ -213,6 +213,13 @@ pub struct Ended {
     pub duration_ms: u64,
     /// Its commit, if any, was made by this run: nothing older keeps it.
     pub is_new: bool,
+}
+
+impl Ended {
+    /// Dependents start from its results: it succeeded, or it may fail and some of its items succeeded.
+    pub fn gives(&self) -> bool {
+        self.outcome.is_success() || self.outcome.is_failure() && !self.result.heads.is_empty()
+    }
 }
 
 /// What the key of a node covers, once its expressions have values.

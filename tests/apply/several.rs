@@ -145,12 +145,18 @@ nodes:
 "#
         )
     };
+    let as_matrix = workflow(true)
+        .replace("for_each: [good, bad, fine]", "matrix: { i: [good, bad, fine] }")
+        .replace("{ item }", "{ matrix.i }");
     let run = world.apply(&workflow(false)).exits(1).ended(
         "always succeeded, each failed, each:bad failed, each:fine succeeded, each:good succeeded, skipped skipped",
     );
     assert_eq!(run.message("each"), "`each:bad` failed");
     let run = world.apply(&workflow(true)).success();
     assert_eq!(world.show(&run.branch(), "n.txt").as_deref(), Some("[\"good\",null,\"fine\"] failed\n"));
+    // As with a matrix, the changes of the others are there.
+    assert_eq!(world.files(&run.branch()), world.files(&world.apply(&as_matrix).success().branch()));
+    assert_eq!(world.show(&run.branch(), "fine.txt").as_deref(), Some("fine\n"));
 }
 
 #[test]
