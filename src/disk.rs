@@ -36,14 +36,7 @@ pub enum Durability {
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), DiskError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let fail = |source| DiskError::new("write", path, source);
-    // As any new file: what the umask allows. A temporary file is private otherwise.
-    let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(ordinary)
-        .tempfile_in(directory)
-        .map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    let file = fresh(directory, bytes).map_err(fail)?;
     if durability == Durability::PowerLoss {
         file.as_file().sync_all().map_err(fail)?;
     }
@@ -52,6 +45,15 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), 
         Durability::PowerLoss => sync_directory(directory),
         Durability::Crash => Ok(()),
     }
+}
+
+/// A file without its name yet.
+fn fresh(directory: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    // As any new file: what the umask allows. A temporary file is private otherwise.
+    let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new().prefix(".new-").permissions(ordinary).tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// Whether [`create`] made the file.
@@ -69,13 +71,8 @@ pub enum Created {
 pub fn create(path: &Path, bytes: &[u8]) -> Result<Created, DiskError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let fail = |source| DiskError::new("write", path, source);
-    let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(ordinary)
-        .tempfile_in(directory)
-        .map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+    let file = fresh(directory, bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
     match file.persist_noclobber(path) {
         Ok(_) => {
             sync_directory(directory)?;

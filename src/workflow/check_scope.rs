@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde_json::Value;
 
 use super::check::{Draft, UsedFile};
 use super::contract;
@@ -149,7 +148,7 @@ impl<'w> World<'w> {
             matrix.axes().map(|(name, axis)| (name.clone(), self.axis_type(axis))).collect();
         let axes = types.len();
         for (name, value) in matrix.exceptions("include").flatten() {
-            let own = value_type(value);
+            let own = Type::of(value);
             let joined = types.get(name).map_or(own.clone(), |known| known.clone().join(own));
             types.insert(name.clone(), joined);
         }
@@ -175,7 +174,7 @@ impl<'w> World<'w> {
 fn item_type(list: &AxisChoice, names: &Names<'_>) -> Type {
     match list {
         AxisChoice::Values(values) => {
-            values.iter().map(|Json(value)| value_type(value)).reduce(Type::join).unwrap_or(Type::Any)
+            values.iter().map(|Json(value)| Type::of(value)).reduce(Type::join).unwrap_or(Type::Any)
         }
         AxisChoice::Expression(text) => match Template::compile(text) {
             Ok(template) => template.item_type(names),
@@ -198,20 +197,6 @@ pub(super) fn input_type(input: &Input) -> Type {
             Some(InputKind::Array | InputKind::Object) | None => Type::Any,
         }),
         InputKind::Object => Type::Map(Box::new(Type::Any)),
-    }
-}
-
-fn value_type(value: &Value) -> Type {
-    match value {
-        Value::Null => Type::Null,
-        Value::Bool(_) => Type::Bool,
-        Value::Number(number) if number.is_f64() => Type::Number,
-        Value::Number(_) => Type::Integer,
-        Value::String(_) => Type::Text,
-        Value::Array(items) => {
-            Type::list(items.iter().map(value_type).reduce(Type::join).unwrap_or(Type::Any))
-        }
-        Value::Object(_) => Type::Map(Box::new(Type::Any)),
     }
 }
 

@@ -93,10 +93,10 @@ impl Reader<'_> {
 
     fn without_type(&self, name: &str, schema: &Value, depth: usize) -> Type {
         if let Some(value) = schema.get("const") {
-            return of_value(value);
+            return Type::of(value);
         }
         if let Some(Value::Array(values)) = schema.get("enum") {
-            return values.iter().map(of_value).reduce(Type::join).unwrap_or(Type::Any);
+            return values.iter().map(Type::of).reduce(Type::join).unwrap_or(Type::Any);
         }
         for key in ["anyOf", "oneOf"] {
             if let Some(Value::Array(alternatives)) = schema.get(key) {
@@ -109,18 +109,6 @@ impl Reader<'_> {
             return kinds.find(|kind| *kind != Type::Any && !kind.is_map()).unwrap_or(Type::Any);
         }
         Type::Any
-    }
-}
-
-fn of_value(value: &Value) -> Type {
-    match value {
-        Value::Null => Type::Null,
-        Value::Bool(_) => Type::Bool,
-        Value::Number(number) if number.is_f64() => Type::Number,
-        Value::Number(_) => Type::Integer,
-        Value::String(_) => Type::Text,
-        Value::Array(_) => Type::list(Type::Any),
-        Value::Object(_) => Type::Map(Box::new(Type::Any)),
     }
 }
 

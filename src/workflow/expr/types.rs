@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use serde_json::Value;
 
 use crate::workflow::suggest::NodeIndex;
 
@@ -83,6 +84,21 @@ impl Names<'_> {
 impl Type {
     pub fn record(what: What, fields: impl IntoIterator<Item = (String, Type)>) -> Self {
         Self::Record(Arc::new(Record { what, fields: fields.into_iter().collect() }))
+    }
+
+    /// What is known of a value that is written down.
+    pub fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(_) => Self::Bool,
+            Value::Number(number) if number.is_f64() => Self::Number,
+            Value::Number(_) => Self::Integer,
+            Value::String(_) => Self::Text,
+            Value::Array(items) => {
+                Self::list(items.iter().map(Self::of).reduce(Self::join).unwrap_or(Self::Any))
+            }
+            Value::Object(_) => Self::Map(Box::new(Self::Any)),
+        }
     }
 
     pub fn list(item: Type) -> Self {
