@@ -1,8 +1,9 @@
 //! "Did you mean": the nearest of some names, and short lists of them. Knows nothing of what the names stand for.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use indexmap::IndexMap;
 
 /// How many candidates are compared: a file with 100,000 nodes must not make a typo slow.
 const MAX_CANDIDATES: usize = 20_000;
@@ -13,7 +14,8 @@ const MAX_SEARCHES: usize = 50;
 /// The nodes of a workflow by name, and the nearest of them.
 #[derive(Debug)]
 pub struct NodeIndex {
-    places: Rc<HashMap<String, usize>>,
+    /// In the order of the file, so that of several near names always the same one is told.
+    places: Rc<IndexMap<String, usize>>,
     /// What the names of a file stand behind, innermost first.
     prefixes: Vec<String>,
     searches_left: Cell<usize>,
@@ -94,6 +96,14 @@ mod tests {
         ];
         for (name, expect) in cases {
             assert_eq!(nearest(name, names.into_iter()), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_several_near_nodes_the_first_of_the_file_is_told() {
+        for _ in 0..20 {
+            let index = NodeIndex::new((0..30).map(|number| format!("n{number}")));
+            assert_eq!((index.nearest("n1x"), index.nearest("n41")), (Some("n1"), Some("n1")));
         }
     }
 
