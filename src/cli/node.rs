@@ -3,6 +3,7 @@
 use super::{Failure, branch};
 use crate::event::NodeFinished;
 use crate::git::{CommitId, Repo, Stamp, TreeId};
+use crate::plan::is_part;
 use crate::report::text;
 use crate::store::runs::{NodeState, NodeView, RunView};
 use crate::workflow::suggest::nearest;
@@ -31,11 +32,7 @@ pub fn find<'v>(view: &'v RunView, name: &str) -> Result<&'v NodeView, Failure> 
 /// The node of this id, or all instances of the node of this name, in plan order. Where others ran in the place of a
 /// node, those are meant.
 pub fn instances<'v>(view: &'v RunView, name: &str) -> Vec<&'v NodeView> {
-    let is_meant = |id: &str| {
-        let rest = id.strip_prefix(name);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ',', '#', '/']))
-    };
-    let meant = || view.nodes.values().filter(|node| is_meant(&node.summary.node));
+    let meant = || view.nodes.values().filter(|node| is_part(&node.summary.node, name));
     let inner: Vec<&NodeView> = meant().filter(|node| !node.is_expanded).collect();
     // Nothing ran in the place of a list without items.
     if inner.is_empty() { meant().collect() } else { inner }

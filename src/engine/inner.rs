@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Ended, Outer, RunContext, base, finish, prepare, setup, unit};
 use crate::digest::{Digest, Hasher};
 use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome};
-use crate::plan::{Instance, Layer, Plan};
+use crate::plan::{self, Instance, Layer, Plan};
 use crate::schedule::NodeId;
 use crate::store::runs::{NodeState, RunView};
 use crate::workflow::expr::{NeedsStatus, Scope};
@@ -53,11 +53,11 @@ pub fn open(
     match (planned.layer, &node.action) {
         (Layer::Items, _) => {
             let plan = run.plan.items(instance, items(node, &scope)?).map_err(|error| error.to_string())?;
-            Ok(same(run, plan, scope, outer(true, 0), first))
+            Ok(within(run, plan, scope, outer(true, 0), first))
         }
         (Layer::Rounds, _) => {
             let plan = run.plan.round(instance, 1).map_err(|error| error.to_string())?;
-            Ok(same(run, plan, with_round(scope, 1, no_round(node)), outer(true, 1), first))
+            Ok(within(run, plan, with_round(scope, 1, no_round(node)), outer(true, 1), first))
         }
         (Layer::Graph, Action::Workflow(uses)) => used(run, instance, (uses, &scope), outer(false, 0), first),
         _ => Err("a bug in spb: nothing to take apart".to_owned()),
@@ -91,18 +91,13 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A graph of the node itself.
-fn same(run: &RunContext, plan: Plan, scope: Scope, outer: Outer, first: NodeId) -> RunContext {
-    RunContext { outer: Some(outer), first, scope, plan: Arc::new(plan), ..shared(run) }
-}
-
-/// Everything that graphs of a run have in common.
-fn shared(run: &RunContext) -> RunContext {
+/// A graph inside of a node of `run`, with what all graphs of a run have in common, and the environment of that one.
+fn within(run: &RunContext, plan: Plan, scope: Scope, outer: Outer, first: NodeId) -> RunContext {
     RunContext {
         id: run.id.clone(),
         number: run.number,
         workflow: run.workflow.clone(),
-        plan: run.plan.clone(),
+        plan: Arc::new(plan),
         base: run.base,
         base_tree: run.base_tree,
         options: run.options.clone(),
@@ -112,12 +107,12 @@ fn shared(run: &RunContext) -> RunContext {
         caller: run.caller.clone(),
         copies: run.copies.clone(),
         mask: run.mask.clone(),
-        scope: run.scope.clone(),
+        scope,
         branch: run.branch.clone(),
         journal: run.journal,
         processes: run.processes.clone(),
-        first: run.first,
-        outer: run.outer.clone(),
+        first,
+        outer: Some(outer),
     }
 }
 
@@ -128,8 +123,7 @@ fn with_round(mut scope: Scope, index: u32, last: Value) -> Scope {
 
 /// `loop.last` in the first round: every name is there, without a value.
 fn no_round(node: &Node) -> Value {
-    let outputs: Map<String, Value> =
-        node.output_names().into_iter().map(|name| (name.to_owned(), Value::Null)).collect();
+    let outputs = outputs(node, |_| Value::Null);
     json!({ "outputs": outputs, "status": null, "duration": 0.0, "changed_files": [], "commit": null })
 }
 
@@ -162,7 +156,7 @@ fn used(
         env,
         pass_env: run.caller.pass_env_of(&uses.workflow),
         secrets: run.caller.secrets_of(&uses.workflow),
-        ..same(run, plan, inner, outer, first)
+        ..within(run, plan, inner, outer, first)
     })
 }
 
@@ -307,14 +301,17 @@ fn summary(layer: Layer, inner: &RunContext) -> String {
 
 /// The outputs of all items, each a list in the order of the items.
 fn lists(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
-    let of = |name: &str| -> Value {
-        let one = |ended: &Option<Ended>| {
-            let result = ended.as_ref().map(|ended| &ended.result);
-            result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default()
-        };
-        nodes.iter().map(one).collect()
-    };
-    node.output_names().into_iter().map(|name| (name.to_owned(), of(name))).collect()
+    outputs(node, |name| nodes.iter().map(|ended| output(ended.as_ref(), name)).collect())
+}
+
+/// Every output that the node has.
+fn outputs(node: &Node, value: impl Fn(&str) -> Value) -> IndexMap<String, Value> {
+    node.output_names().into_iter().map(|name| (name.to_owned(), value(name))).collect()
+}
+
+/// `null` where there is none.
+fn output(ended: Option<&Ended>, name: &str) -> Value {
+    ended.and_then(|ended| ended.result.outputs.get(name)).cloned().unwrap_or_default()
 }
 
 /// What items left of which some failed: the outputs of all, `null` for those, and where the node may fail the changes of
@@ -322,30 +319,32 @@ fn lists(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
 fn items_left(node: &Node, inner: &RunContext, nodes: &[Option<Ended>]) -> NodeResult {
     let outputs = lists(node, nodes);
     match node.allow_failure {
-        true => {
-            NodeResult { heads: finish::frontier(inner, nodes, usize::MAX), ..joined(inner, nodes, outputs) }
-        }
+        true => left_in(inner, nodes, outputs),
         false => NodeResult { outputs, ..NodeResult::default() },
     }
 }
 
-/// What a graph hands on: the results that nothing in it builds on.
+/// What a graph hands on: what was left in it, or what it was given.
 fn joined(inner: &RunContext, nodes: &[Option<Ended>], outputs: IndexMap<String, Value>) -> NodeResult {
-    let outer = inner.outer.as_ref();
-    let mut heads = finish::frontier(inner, nodes, usize::MAX);
-    if heads.is_empty() {
-        heads = outer.map(|outer| outer.heads.clone()).unwrap_or_default();
+    let mut result = left_in(inner, nodes, outputs);
+    if let Some(outer) = inner.outer.as_ref().filter(|_| result.heads.is_empty()) {
+        result.heads.clone_from(&outer.heads);
     }
+    result
+}
+
+/// The results that nothing in a graph builds on.
+fn left_in(inner: &RunContext, nodes: &[Option<Ended>], outputs: IndexMap<String, Value>) -> NodeResult {
+    let last = finish::last_of(inner, nodes, usize::MAX);
     let results = || nodes.iter().flatten().filter(|node| node.gives()).map(|node| &node.result);
     let changed = base::distinct(results().flat_map(|result| &result.changed));
-    let artifacts = finish::last_of(inner, nodes, usize::MAX);
     NodeResult {
         commit: None,
-        heads,
+        heads: base::distinct(last.iter().flat_map(|node| &node.result.heads)),
         changed_total: changed.len().max(results().map(|result| result.changed_total).max().unwrap_or(0)),
         changed: changed.into_iter().take(MAX_CHANGED_LISTED).collect(),
         outputs,
-        artifacts: artifacts.into_iter().flat_map(|node| node.result.artifacts.iter().cloned()).collect(),
+        artifacts: last.into_iter().flat_map(|node| node.result.artifacts.iter().cloned()).collect(),
     }
 }
 
@@ -365,7 +364,8 @@ fn after_round(
     let (Some(repeat), Some(outer)) = (&node.repeat, &inner.outer) else {
         return Err("a bug in spb: a round without a loop".to_owned());
     };
-    let result = joined(inner, nodes, outputs_of_round(node, nodes));
+    let ended = nodes.first().and_then(Option::as_ref);
+    let result = joined(inner, nodes, outputs(node, |name| output(ended, name)));
     let last = json!({
         "outputs": result.outputs,
         "status": Outcome::Succeeded.word(),
@@ -390,7 +390,7 @@ fn after_round(
     let given = with_newer(&outer.given, result.artifacts);
     let outer = Outer { heads: result.heads, given, round: next, ..outer.clone() };
     let scope = with_round(inner.scope.clone(), next, last);
-    Ok(After::Again(Box::new(same(inner, plan, scope, outer, inner.first))))
+    Ok(After::Again(Box::new(within(inner, plan, scope, outer, inner.first))))
 }
 
 /// What the first round was given stays there for all of them, unless a round left something else in its place.
@@ -398,12 +398,6 @@ fn with_newer(given: &[Artifact], newer: Vec<Artifact>) -> Vec<Artifact> {
     let is_replaced = |old: &Artifact| newer.iter().any(|new| new.path == old.path);
     let kept: Vec<Artifact> = given.iter().filter(|old| !is_replaced(old)).cloned().collect();
     kept.into_iter().chain(newer).collect()
-}
-
-fn outputs_of_round(node: &Node, nodes: &[Option<Ended>]) -> IndexMap<String, Value> {
-    let result = nodes.first().and_then(|ended| ended.as_ref()).map(|ended| &ended.result);
-    let of = |name: &str| result.and_then(|result| result.outputs.get(name)).cloned().unwrap_or_default();
-    node.output_names().into_iter().map(|name| (name.to_owned(), of(name))).collect()
 }
 
 /// The outputs of a used workflow, which may read every node of it.
@@ -440,8 +434,7 @@ pub fn find(
 /// The graph inside of a node of this one that the node lies in.
 fn around(run: &RunContext, view: &RunView, ended: &[Option<Ended>], id: &str) -> Option<RunContext> {
     let is_around = |instance: &Instance| {
-        let rest = id.strip_prefix(&instance.id);
-        instance.layer != Layer::Work && rest.is_some_and(|rest| rest.starts_with([':', ',', '#', '/']))
+        instance.layer != Layer::Work && id != instance.id && plan::is_part(id, &instance.id)
     };
     // `n:pear,cat` is around its items, not `n:pear`.
     let around = run.plan.instances.iter().enumerate().filter(|(_, instance)| is_around(instance));

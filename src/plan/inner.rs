@@ -97,3 +97,9 @@ fn item_word(item: &Value, index: usize) -> String {
     };
     named.map_or_else(|| (index + 1).to_string(), word)
 }
+
+/// Whether a node is the one that `name` means, one of its instances, or one that runs in its place, by their ids.
+pub fn is_part(id: &str, name: &str) -> bool {
+    let rest = id.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ',', '#', '/']))
+}

@@ -7,6 +7,8 @@ pub mod explain;
 pub mod fingerprint;
 mod inner;
 
+pub use inner::is_part;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
