@@ -269,6 +269,9 @@ impl NodeFinished {
 pub struct NodeResult {
     /// The node's own commit; absent when it changed nothing.
     pub commit: Option<String>,
+    /// Commits of the node below that one, along first parents: 0 unless it committed itself. Its base is before them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub commits_below: usize,
     /// Commits that a dependent starts from, to be merged in order: `[commit]`, or those of its needs.
     pub heads: Vec<String>,
     /// Paths that the commit changed, at most [`MAX_CHANGED_LISTED`].
@@ -277,6 +280,17 @@ pub struct NodeResult {
     pub changed_total: usize,
     pub outputs: IndexMap<String, Value>,
     pub artifacts: Vec<Artifact>,
+}
+
+impl NodeResult {
+    /// How many first parents lead from `commit` to what the node started from.
+    pub fn commits(&self) -> usize {
+        self.commits_below + 1
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// How many changed paths a record lists.

@@ -1,7 +1,7 @@
 //! Finds nodes of a recorded run, and the trees that one had and left. Shared by the verbs that take a node.
 
 use super::{Failure, branch};
-use crate::event::NodeFinished;
+use crate::event::{NodeFinished, NodeResult};
 use crate::git::{CommitId, Repo, Stamp, TreeId};
 use crate::plan::is_part;
 use crate::report::text;
@@ -68,8 +68,8 @@ pub fn finished<'v>(view: &RunView, node: &'v NodeView) -> Result<&'v NodeFinish
 /// When it had no files, or they are gone.
 pub fn trees(repo: &Repo, view: &RunView, finished: &NodeFinished) -> Result<(TreeId, TreeId), Failure> {
     if let Some(commit) = own_commit(finished)? {
-        let parents = repo.parents(commit)?;
-        let base = parents.first().copied().ok_or_else(|| Failure::environment("a result without a base"))?;
+        let base = before(repo, finished, commit)?;
+        let base = base.ok_or_else(|| Failure::environment("a result without a base"))?;
         return Ok((repo.tree_of(base)?, repo.tree_of(commit)?));
     }
     let Some(tree) = &finished.base_tree else {
@@ -89,9 +89,9 @@ pub fn trees(repo: &Repo, view: &RunView, finished: &NodeFinished) -> Result<(Tr
 /// As [`trees`].
 pub fn base(repo: &Repo, view: &RunView, finished: &NodeFinished) -> Result<CommitId, Failure> {
     if let Some(commit) = own_commit(finished)?
-        && let Some(base) = repo.parents(commit)?.first()
+        && let Some(base) = before(repo, finished, commit)?
     {
-        return Ok(*base);
+        return Ok(base);
     }
     let (tree, _) = trees(repo, view, finished)?;
     let start = branch::commit_id(&view.started.base)?;
@@ -101,6 +101,12 @@ pub fn base(repo: &Repo, view: &RunView, finished: &NodeFinished) -> Result<Comm
     // Needs that were merged in memory: the files are there, under no commit that the node's record names.
     let message = format!("spb: base of {}", finished.node);
     Ok(repo.commit(tree, &[start], &message, Stamp::Like(start))?)
+}
+
+/// What the node's commits begin on.
+fn before(repo: &Repo, finished: &NodeFinished, commit: CommitId) -> Result<Option<CommitId>, Failure> {
+    let count = finished.result.as_ref().map_or(1, NodeResult::commits);
+    Ok(repo.before(commit, count)?)
 }
 
 /// The commit that the node made, if it changed anything.

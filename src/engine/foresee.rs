@@ -252,8 +252,9 @@ impl<'a> Ahead<'a> {
             Err(error) => Foreseen::Fails { why: error.to_string() },
             Ok((Found::Hit { entry, .. }, _, _, key)) => {
                 let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
+                let count = entry.result.commits();
                 self.moves[instance] = commit.is_some_and(|commit| {
-                    self.places.repo.parents(commit).is_ok_and(|parents| parents.first() != Some(&base))
+                    self.places.repo.before(commit, count).is_ok_and(|before| before != Some(base))
                 });
                 let heads = base::passed_on(node, Some(base), &heads);
                 self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, Some(quick_key))))

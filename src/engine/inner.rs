@@ -340,6 +340,7 @@ fn left_in(inner: &RunContext, nodes: &[Option<Ended>], outputs: IndexMap<String
     let changed = base::distinct(results().flat_map(|result| &result.changed));
     NodeResult {
         commit: None,
+        commits_below: 0,
         heads: base::distinct(last.iter().flat_map(|node| &node.result.heads)),
         changed_total: changed.len().max(results().map(|result| result.changed_total).max().unwrap_or(0)),
         changed: changed.into_iter().take(MAX_CHANGED_LISTED).collect(),

@@ -7,10 +7,10 @@ use super::base::Rule;
 use super::{Keyed, RunContext, Shared, base};
 use crate::digest::{Digest, Hasher};
 use crate::event::{NodeFinished, NodeResult, Outcome};
-use crate::git::GitError;
 use crate::git::Kind;
-use crate::git::merge::{self, Merged};
+use crate::git::merge::Merged;
 use crate::git::tree::{self, Globs, ReadsMemo};
+use crate::git::{self, GitError};
 use crate::git::{CommitId, Repo, TreeId};
 use crate::plan::fingerprint::{Difference, Manifest};
 use crate::store::artifacts;
@@ -140,7 +140,7 @@ pub fn content(
     let Some(commit) = entry.result.commit.as_ref().and_then(|commit| commit.parse::<CommitId>().ok()) else {
         return Ok(Found::Hit { entry, moved: false });
     };
-    match merge::transplant(repo, commit, base)? {
+    match git::carry(repo, commit, entry.result.commits(), base)? {
         Merged::Clean(moved) => {
             entry.result.commit = Some(moved.to_string());
             entry.base_tree = Some(repo.tree_of(base)?.to_string());
@@ -168,15 +168,15 @@ pub fn applicable(
     let Found::Hit { entry, .. } = &found else { return Ok(found) };
     let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
     match commit {
-        Some(commit) if !is_apart(repo, commit, base)? => Ok(does_not_apply(keys)),
+        Some(commit) if !is_apart(repo, (commit, entry.result.commits()), base)? => Ok(does_not_apply(keys)),
         _ => Ok(found),
     }
 }
 
-/// Whether no file that `commit` changed is another one in `base` than in what it was made on. Where it is, a run of the
+/// Whether no file that the commits up to `commit` changed is another one in `base` than in what they were made on. Where it is, a run of the
 /// node would not blend the two contents as a merge does, so that its earlier change says nothing of what it would give.
-fn is_apart(repo: &Repo, commit: CommitId, base: CommitId) -> Result<bool, GitError> {
-    let Some(&parent) = repo.parents(commit)?.first() else { return Ok(true) };
+fn is_apart(repo: &Repo, (commit, count): (CommitId, usize), base: CommitId) -> Result<bool, GitError> {
+    let Some(parent) = repo.before(commit, count)? else { return Ok(true) };
     if parent == base {
         return Ok(true);
     }

@@ -11,7 +11,8 @@ use super::settings::{Driver, Settings};
 use super::slot::{Inner, Mark, Numbers, Place, READY};
 use super::workspace::{Disk, Known, Workspace};
 use super::{
-    CommitId, GitError, Globs, Holder, Pool, Repo, TreeId, bring, capture, files, ignored, plain, worktree,
+    CommitId, GitError, Globs, Holder, Pool, Repo, Tampered, TreeId, bring, capture, files, ignored, plain,
+    worktree,
 };
 use crate::digest::Digest;
 use crate::disk::{self, Durability, Lock};
@@ -32,7 +33,7 @@ pub struct LeaseRequest<'a> {
 pub struct Captured {
     /// Tracked files as they are on disk, and new files that git does not ignore.
     pub tree: TreeId,
-    /// Where the node moved `HEAD` to, if it did. Only the tree counts.
+    /// Where the node moved `HEAD` to, if it did.
     pub head: Option<CommitId>,
     /// Repositories that the node made inside its slot, and that are no part of the tree.
     pub skipped: Vec<String>,
@@ -66,6 +67,7 @@ impl Pool {
     pub fn lease(&self, request: &LeaseRequest<'_>) -> Result<Lease, GitError> {
         let pool = &self.inner;
         let settings = pool.settings()?;
+        pool.guard.look(&pool.repo);
         let repo = pool.take_repo()?;
         let tree = repo.tree_of(request.commit)?;
         let (slot, lock) = pool.take(request.prefer, tree)?;
@@ -171,6 +173,14 @@ impl Lease {
         let taken = taken?;
         self.tree = taken.tree;
         Ok(Captured { tree: taken.tree, head, skipped: taken.skipped })
+    }
+
+    /// What became of the configuration that the slot shares with the user's checkout, since this was asked last.
+    ///
+    /// # Errors
+    /// When what would break the checkout cannot be put back.
+    pub fn tampered(&self) -> Result<Tampered, GitError> {
+        self.pool.guard.check(&self.pool.repo)
     }
 
     /// Brings the slot back to the commit of the lease: what an attempt left is gone, ignored files stay.

@@ -124,7 +124,7 @@ pub fn join_heads(
     Ok(Joined::Clean(merged))
 }
 
-/// Applies what `change` did to its first parent on top of `onto`. The result has the message of `change`.
+/// Applies what `change` did to its first parent on top of `onto`. The result has message, author and dates of `change`.
 ///
 /// # Errors
 /// When an object is missing or cannot be written. A conflict is not an error.
@@ -146,7 +146,7 @@ pub fn transplant(repo: &Repo, change: CommitId, onto: CommitId) -> Result<Merge
     match settle(merged, by_git, || by_library_with_base(repo, before, ours, theirs))? {
         Outcome::Clean(tree) => {
             let message = repo.message(change)?;
-            Ok(Merged::Clean(repo.commit(tree, &[onto], &message, Stamp::Like(change))?))
+            Ok(Merged::Clean(repo.commit(tree, &[onto], &message, Stamp::Of(change))?))
         }
         Outcome::Conflict(files) => Ok(Merged::Conflict { first: onto, second: change, files }),
     }

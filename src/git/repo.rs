@@ -18,6 +18,8 @@ pub struct Repo {
 pub enum Stamp {
     /// `spb <spb@localhost>` at the time of this commit: equal inputs give equal commit ids.
     Like(CommitId),
+    /// Author, committer and dates of this commit.
+    Of(CommitId),
     /// The user's git identity and the present.
     Now,
 }
@@ -109,14 +111,14 @@ impl Repo {
         message: &str,
         stamp: Stamp,
     ) -> Result<CommitId, GitError> {
-        let signature = self.signature(stamp)?;
+        let (author, committer) = self.signatures(stamp)?;
         let tree = self.tree_object(tree)?;
         let parents = parents.iter().map(|id| self.commit_object(*id)).collect::<Result<Vec<_>, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         // In two steps: `git_commit_create` gives an id even where the object could not be written.
         let content = self
             .raw
-            .commit_create_buffer(&signature, &signature, message, &tree, &parents)
+            .commit_create_buffer(&author, &committer, message, &tree, &parents)
             .map_err(GitError::library("make a commit"))?;
         self.raw
             .odb()
@@ -278,11 +280,16 @@ impl Repo {
         Some(name.trim().to_owned()).filter(|name| !name.is_empty())
     }
 
-    fn signature(&self, stamp: Stamp) -> Result<Signature<'static>, GitError> {
+    fn signatures(&self, stamp: Stamp) -> Result<(Signature<'static>, Signature<'static>), GitError> {
+        let twice = |signature: Signature<'static>| (signature.clone(), signature);
         let ours = |time: &Time| Signature::new("spb", "spb@localhost", time);
         match stamp {
-            Stamp::Like(commit) => ours(&self.commit_object(commit)?.time()),
-            Stamp::Now => self.raw.signature().or_else(|_| Signature::now("spb", "spb@localhost")),
+            Stamp::Like(commit) => ours(&self.commit_object(commit)?.time()).map(twice),
+            Stamp::Of(commit) => {
+                let commit = self.commit_object(commit)?;
+                Ok((commit.author().to_owned(), commit.committer().to_owned()))
+            }
+            Stamp::Now => self.raw.signature().or_else(|_| Signature::now("spb", "spb@localhost")).map(twice),
         }
         .map_err(GitError::library("make a signature"))
     }

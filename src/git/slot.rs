@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Guard;
 use super::index::Stat;
 use super::settings::Settings;
 use super::workspace::Known;
@@ -58,6 +59,7 @@ impl std::fmt::Debug for Pool {
 pub(in crate::git) struct Inner {
     pub repo: RepoPath,
     pub directory: PathBuf,
+    pub guard: Guard,
     settings: Mutex<Option<Arc<Settings>>>,
     /// Open repositories that no lease uses now.
     repos: Mutex<Vec<Repo>>,
@@ -131,6 +133,7 @@ impl Pool {
             inner: Arc::new(Inner {
                 repo: repo.clone(),
                 directory,
+                guard: Guard::default(),
                 settings: Mutex::default(),
                 repos: Mutex::default(),
                 known: Mutex::default(),

@@ -16,6 +16,7 @@ mod cache_law;
 mod conditions;
 mod merges;
 mod outputs;
+mod own_commits;
 mod processes;
 mod repositories;
 mod results;

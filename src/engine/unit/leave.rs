@@ -1,13 +1,13 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
 use super::attempt::{Ran, log_place};
-use super::{Done, Job, Ready, collect, furnish};
+use super::{Base, Done, Job, Ready, collect, furnish};
 use crate::disk;
 use crate::engine::base;
 use crate::engine::workspace::Place;
 use crate::event::{Artifact, MAX_CHANGED_LISTED, NodeFinished, NodeResult, Outcome, RunEvent};
-use crate::git::Stamp;
 use crate::git::tree::{self, Globs};
+use crate::git::{CommitId, GitError, Lease, Stamp};
 use crate::host;
 use crate::store::artifacts;
 use crate::store::cache::Entry;
@@ -160,7 +160,7 @@ fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
 
 /// Makes the node's commit, if it changed anything.
 fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), String> {
-    let text = |error: crate::git::GitError| error.to_string();
+    let text = |error: GitError| error.to_string();
     take_out(ready);
     let (Place::Slot(lease), Some(base)) = (&mut ready.workspace.place, &ready.base) else {
         return Ok(());
@@ -180,14 +180,59 @@ fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), 
             return Err(undeclared(&outside));
         }
     }
-    let message = format!("spb: {}", job.planned().id);
-    let stamp = Stamp::Like(base.commit);
-    let commit = base.repo.commit(captured.tree, &[base.commit], &message, stamp).map_err(text)?;
+    let own = own_commits(job, base, captured.head).map_err(text)?;
+    let commit = match own {
+        // It committed everything.
+        Some((head, _)) if base.repo.tree_of(head).map_err(text)? == captured.tree => head,
+        _ => {
+            let parent = own.map_or(base.commit, |(head, _)| head);
+            let message = format!("spb: {}", job.planned().id);
+            base.repo.commit(captured.tree, &[parent], &message, Stamp::Like(base.commit)).map_err(text)?
+        }
+    };
+    result.commits_below = own.map_or(0, |(head, count)| if commit == head { count - 1 } else { count });
     result.commit = Some(commit.to_string());
     result.heads = vec![commit.to_string()];
     result.changed_total = changes.len();
     result.changed =
         changes.iter().take(MAX_CHANGED_LISTED).map(|change| change.name().into_owned()).collect();
+    Ok(())
+}
+
+/// Where the node left `HEAD`, and how many commits it made up to there; `None` where its history does not follow from its
+/// base, which is said.
+fn own_commits(
+    job: &Job,
+    base: &Base,
+    head: Option<CommitId>,
+) -> Result<Option<(CommitId, usize)>, GitError> {
+    let Some(head) = head else { return Ok(None) };
+    if let Some(count) = base.repo.distance(head, base.commit)? {
+        return Ok(Some((head, count)));
+    }
+    let message = format!(
+        "left HEAD at commit {}, which does not follow from its base {}: its files are its result, its commits are not",
+        head.short(),
+        base.commit.short()
+    );
+    warn(job, message);
+    Ok(None)
+}
+
+/// Tells what became of the configuration that all worktrees of the repository share.
+fn tell_tampered(job: &Job, lease: &Lease) -> Result<(), String> {
+    let tampered = lease.tampered().map_err(|error| error.to_string())?;
+    if !tampered.put_back.is_empty() {
+        let names = tampered.put_back.join(", ");
+        warn(
+            job,
+            format!("the repository's own configuration was changed while it ran, and was put back: {names}"),
+        );
+    }
+    if !tampered.changed.is_empty() {
+        let names = tampered.changed.join(", ");
+        warn(job, format!("the repository's own configuration was changed while it ran: {names}"));
+    }
     Ok(())
 }
 
@@ -227,6 +272,9 @@ fn take_out(ready: &mut Ready) {
 pub fn give_back(job: &Job, mut ready: Ready) {
     take_out(&mut ready);
     if let Place::Slot(lease) = ready.workspace.place {
+        if let Err(error) = tell_tampered(job, &lease) {
+            warn(job, error);
+        }
         // A mark that cannot be written leaves the slot dirty: the next lease cleans it.
         lease.finish().ok();
     }
