@@ -14,7 +14,7 @@ use std::path::Path;
 use git_support::{
     TestRepo, bytes_path, git, holder, lease, lease_is_fresh, lease_with, set_mode, snapshot, write,
 };
-use spb::git::{CommitId, Pool, SlotState, slot::Which};
+use spb::git::{CommitId, Pool, SlotState, collect::Which};
 
 /// Runs a scenario with our own code and with the git command.
 fn both(files: &[(&str, &str)], scenario: impl Fn(&TestRepo)) {
@@ -86,7 +86,7 @@ fn listing_tells_free_busy_and_dirty_and_removal_spares_the_busy() {
     ];
     assert_eq!(states, expect);
     assert!(listed[0].disk_bytes() > 0);
-    use spb::git::slot::Removal::{Busy, Removed};
+    use spb::git::collect::Removal::{Busy, Removed};
     assert_eq!(pool.remove(Which::All).unwrap(), [Removed(1), Removed(2), Busy(3)]);
     assert_eq!(pool.list().unwrap().len(), 1);
     busy.finish().unwrap();

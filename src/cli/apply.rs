@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use super::prompt::{self, Later, Prompt};
-use super::{Context, Exit, Failure, answer, load, out, plan};
+use super::{Context, Exit, Failure, answer, load, out, plan, worktrees};
 use crate::engine::gate::Patience;
 use crate::engine::setup::{self, Request};
 use crate::git::{Repo, RepoPath};
@@ -182,6 +182,7 @@ pub fn carry_out(
     quiet: bool,
     wait: bool,
 ) -> Result<Exit, Failure> {
+    let bounds = worktrees::gc::bounds(&context.env)?;
     let (listener, notices) = std::sync::mpsc::channel();
     let known = requests.iter().filter_map(|request| request.resume.clone()).collect();
     let asks = !quiet && !show.json && show.events.is_none() && prompt::is_possible(&context.env);
@@ -211,6 +212,7 @@ pub fn carry_out(
     } else {
         out::note(summary::render(runs.values(), &store, changed).trim_end());
     }
+    worktrees::gc::after_run(context, bounds);
     if let Some(reason) = report.store_failed {
         return Err(Failure::environment(format!(
             "the run was stopped, because it could not be recorded: {reason}"

@@ -16,6 +16,10 @@ pub struct Env {
     pub cache_home: Option<PathBuf>,
     /// `$SPB_WORKTREES`: where the worktrees of all repositories live instead.
     pub worktrees: Option<PathBuf>,
+    /// `$SPB_WORKTREES_MAX_AGE`: how long a worktree stays that nobody uses.
+    pub worktrees_max_age: Option<String>,
+    /// `$SPB_WORKTREES_MAX_SIZE`: how much disk the worktrees of a repository may take.
+    pub worktrees_max_size: Option<String>,
     /// `PATH HOME USER LANG TERM TMPDIR SHELL`, those that are set.
     pub base: Vec<(OsString, OsString)>,
     /// `$NO_COLOR` is set and not empty (<https://no-color.org>).
@@ -35,6 +39,8 @@ impl Env {
         Self {
             cache_home: etcetera::choose_base_strategy().ok().map(|strategy| strategy.cache_dir()),
             worktrees: given("SPB_WORKTREES").map(PathBuf::from),
+            worktrees_max_age: given("SPB_WORKTREES_MAX_AGE").map(lossy),
+            worktrees_max_size: given("SPB_WORKTREES_MAX_SIZE").map(lossy),
             base: base.collect(),
             no_color: given("NO_COLOR").is_some(),
             ci: given("CI").is_some_and(|value| value != "false" && value != "0"),
@@ -51,6 +57,10 @@ impl Env {
         // A name with `=` or NUL cannot be set, and the system call would panic on it.
         (!name.is_empty() && !name.contains(['=', '\0'])).then(|| std::env::var_os(name)).flatten()
     }
+}
+
+fn lossy(value: OsString) -> String {
+    value.to_string_lossy().into_owned()
 }
 
 fn is_utf8(locale: &OsStr) -> bool {

@@ -35,7 +35,7 @@ pub mod validate;
 pub mod why;
 pub mod worktrees;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -150,21 +150,29 @@ impl Context {
         Ok((repository, store))
     }
 
-    /// Where the repository's worktrees live: a folder of its own under `$SPB_WORKTREES`, else under the cache.
+    /// Where the repository's worktrees live: a folder of its own among those of all repositories.
+    ///
+    /// # Errors
+    /// As [`Context::pools_directory`].
+    pub fn pool_directory(&self, repository: &RepoPath) -> Result<PathBuf, Failure> {
+        let own = git::default_directory(repository, Path::new(""));
+        let name = own.file_name().expect("a pool's directory has a name");
+        Ok(self.pools_directory()?.join(name))
+    }
+
+    /// Where the worktrees of all repositories live: `$SPB_WORKTREES`, else a folder in the cache.
     ///
     /// # Errors
     /// When the environment names neither.
-    pub fn pool_directory(&self, repository: &RepoPath) -> Result<PathBuf, Failure> {
+    pub fn pools_directory(&self) -> Result<PathBuf, Failure> {
         if let Some(worktrees) = &self.env.worktrees {
-            let own = git::default_directory(repository, worktrees);
-            let name = own.file_name().expect("a pool's directory has a name");
-            return Ok(self.directory.join(worktrees).join(name));
+            return Ok(self.directory.join(worktrees));
         }
         let cache = self.env.cache_home.as_deref().ok_or_else(|| {
             Failure::environment("cannot tell where worktrees may live: there is no home directory")
                 .with_help("set HOME, XDG_CACHE_HOME or SPB_WORKTREES")
         })?;
-        Ok(git::default_directory(repository, cache))
+        Ok(cache.join("spb"))
     }
 
     /// The pool of the repository, made when needed. For commands that write.

@@ -1,10 +1,12 @@
 //! `spb worktrees`: the pool of worktrees that nodes run in.
 
+pub mod gc;
+
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure, out};
-use crate::git::slot::{Removal, Which};
+use crate::git::collect::{Removal, Which};
 use crate::git::{Pool, SlotInfo, SlotState};
 use crate::report::table::Table;
 use crate::report::{style, text};
@@ -12,22 +14,29 @@ use crate::report::{style, text};
 /// List and remove the worktrees that nodes run in
 ///
 /// They are kept between runs, so that build caches in them stay warm. They live outside of the repository, under
-/// $SPB_WORKTREES or the user's cache directory.
+/// $SPB_WORKTREES or the user's cache directory. One that no node used for 30 days is removed when a run ends;
+/// $SPB_WORKTREES_MAX_AGE (`14d`, `never`) and $SPB_WORKTREES_MAX_SIZE (`20GB` for those of one repository) say otherwise.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
-  spb worktrees list
+  spb worktrees                 list them, with the disk that they take
+  spb worktrees gc --older-than 7d --max-size 10GB
+  spb worktrees gc --all        of all repositories, those that are gone too
   spb worktrees remove 3        one of them
   spb worktrees remove --all    all that no node runs in")]
 pub struct Args {
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: Option<Verb>,
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     List(ListArgs),
     Remove(RemoveArgs),
+    Gc(gc::Args),
 }
 
 /// List them, with who uses them and how much disk they take
@@ -59,8 +68,10 @@ pub struct RemoveArgs {
 /// When the pool cannot be read, or a worktree that was asked for cannot be removed.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     match &args.verb {
-        Verb::List(args) => list(args, context),
-        Verb::Remove(args) => remove(args, context),
+        None => list(&args.list, context),
+        Some(Verb::List(args)) => list(args, context),
+        Some(Verb::Remove(args)) => remove(args, context),
+        Some(Verb::Gc(args)) => gc::run(args, context),
     }
 }
 
@@ -83,6 +94,9 @@ struct Worktree {
     run: Option<String>,
     node: Option<String>,
     tree: Option<String>,
+    /// When it was leased or given back last, RFC 3339.
+    used: Option<String>,
+    /// Everything in it counts, what git ignores too.
     disk_bytes: u64,
 }
 
@@ -108,6 +122,7 @@ fn worktree(slot: &SlotInfo) -> Worktree {
         run: holder.map(|holder| holder.run.clone()),
         node: holder.map(|holder| holder.node.clone()).or_else(|| slot.node.clone()),
         tree: slot.tree.map(|tree| tree.to_string()),
+        used: slot.used.and_then(|used| jiff::Timestamp::try_from(used).ok()).map(|used| used.to_string()),
         disk_bytes: slot.disk_bytes(),
     }
 }
@@ -121,7 +136,7 @@ fn state(state: SlotState) -> &'static str {
 }
 
 fn table(worktrees: &[Worktree]) -> String {
-    let mut table = Table::new(["number", "state", "node", "run", "disk", "path"]).right([0, 4]);
+    let mut table = Table::new(["number", "state", "node", "run", "last used", "disk", "path"]).right([0, 5]);
     for one in worktrees {
         let paint = match one.state {
             "busy" => style::cyan,
@@ -133,6 +148,7 @@ fn table(worktrees: &[Worktree]) -> String {
             paint(one.state),
             text::line(one.node.as_deref().unwrap_or_default()).into_owned(),
             text::line(one.run.as_deref().unwrap_or_default()).into_owned(),
+            one.used.as_deref().map(text::local_time).unwrap_or_default(),
             text::bytes(one.disk_bytes),
             text::line(&one.path).into_owned(),
         ]);

@@ -40,6 +40,8 @@ pub enum GitError {
     Library { action: String, source: git2::Error },
     #[error(transparent)]
     Disk(#[from] DiskError),
+    #[error("{0}; worktrees can live elsewhere: set SPB_WORKTREES to a directory that can be written")]
+    NoPool(DiskError),
     #[error("the tree {} holds the path {path:?}, which no checkout may have", tree.short())]
     UnsafePath { tree: TreeId, path: String },
     #[error("the worktree `{}` {why}", path.display())]
@@ -74,6 +76,7 @@ impl GitError {
             | Self::Command { .. }
             | Self::Library { .. }
             | Self::Disk(_)
+            | Self::NoPool(_)
             | Self::UnsafePath { .. }
             | Self::Slot { .. } => None,
         }

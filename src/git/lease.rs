@@ -11,8 +11,8 @@ use super::settings::{Driver, Settings};
 use super::slot::{Inner, Mark, Numbers, Place, READY};
 use super::workspace::{Disk, Known, Workspace};
 use super::{
-    CommitId, GitError, Globs, Holder, Pool, Repo, Tampered, TreeId, bring, capture, files, ignored, plain,
-    worktree,
+    CommitId, GitError, Globs, Holder, Pool, Repo, Tampered, TreeId, bring, capture, files, ignored, orphans,
+    plain, worktree,
 };
 use crate::digest::Digest;
 use crate::disk::{self, Durability, Lock};
@@ -324,8 +324,11 @@ impl Inner {
     /// Locks the best free slot: the one that last ran this node, else one that holds the tree, else any, else a new
     /// number.
     fn take(&self, node: &str, tree: TreeId) -> Result<(Place, Lock), GitError> {
-        disk::create_directory(&self.directory)?;
+        disk::create_directory(&self.directory).map_err(GitError::NoPool)?;
         let numbers = self.numbers(Numbers::All)?;
+        if numbers.is_empty() {
+            orphans::note(&self.directory, &self.repo)?;
+        }
         let tree = tree.to_string();
         let mut slots: Vec<(u8, Place)> = numbers
             .iter()

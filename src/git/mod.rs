@@ -9,6 +9,7 @@
 mod bring;
 mod capture;
 pub mod checkout;
+pub mod collect;
 pub mod command;
 pub mod conflict;
 mod diff;
@@ -28,6 +29,7 @@ pub mod local;
 pub mod loose;
 pub mod merge;
 mod merge_tree;
+pub mod orphans;
 mod path;
 mod pattern;
 mod plain;

@@ -1,5 +1,5 @@
-//! The pool of worktrees ("slots") and the files that say what each holds. Knows how slots are found, locked, listed and
-//! removed; bringing one to a tree and reading it back is the lease's.
+//! The pool of worktrees ("slots") and the files that say what each holds. Knows how slots are found, locked and listed;
+//! bringing one to a tree and reading it back is the lease's, removing them is elsewhere.
 //!
 //! `<pool>/<N>/` is a linked worktree with a detached `HEAD`. Beside it:
 //! - `<N>.lock`: held through the kernel while the slot is leased, so that a crash frees it;
@@ -10,13 +10,14 @@
 //! - `<N>.lent`: paths of files that are in it for this lease alone;
 //! - `<N>.ready`: what the setup that ran in it last was, if it went well.
 //!
-//! The lock files stay when slots are removed: one that is unlinked can be locked twice. Only worktrees that this pool
+//! `<pool>/repository` names the repository, for when that is gone. The lock files stay when slots are removed: one that is unlinked can be locked twice. Only worktrees that this pool
 //! made are ever touched, and nothing is ever pruned.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ use super::guard::Guard;
 use super::index::Stat;
 use super::settings::Settings;
 use super::workspace::Known;
-use super::{GitError, Repo, RepoPath, TreeId, files, worktree};
+use super::{GitError, Repo, RepoPath, TreeId, files};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Durability, Lock};
 
@@ -35,7 +36,7 @@ const FORMAT: u32 = 1;
 pub(in crate::git) const READY: &str = "ready";
 
 /// Extension of the file that lists what is in a slot for its lease alone.
-const LENT: &str = "lent";
+pub(in crate::git) const LENT: &str = "lent";
 
 /// Who uses a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,8 @@ pub struct SlotInfo {
     pub node: Option<String>,
     /// The tree it was last brought to.
     pub tree: Option<TreeId>,
+    /// When it was leased or given back last.
+    pub used: Option<SystemTime>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,28 +91,6 @@ pub enum SlotState {
     Busy,
     /// Free, but its holder did not give it back: it is checked before it is used again.
     Dirty,
-}
-
-impl SlotInfo {
-    /// Bytes on disk, counted now: this reads the whole slot's directories.
-    pub fn disk_bytes(&self) -> u64 {
-        directory_bytes(&self.path)
-    }
-}
-
-/// Which slots to remove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    All,
-    Number(u32),
-}
-
-/// What became of a slot that was to be removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
-    Removed(u32),
-    /// In use by someone.
-    Busy(u32),
 }
 
 /// Where the slots of a repository live when nothing else is asked for: outside of it, because tools get confused by a
@@ -128,7 +109,7 @@ impl Pool {
     /// # Errors
     /// When the path cannot be resolved.
     pub fn open(repo: &RepoPath, directory: PathBuf) -> Result<Self, GitError> {
-        let directory = resolve(&directory)?;
+        let directory = resolve(&directory).map_err(GitError::NoPool)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 repo: repo.clone(),
@@ -152,20 +133,6 @@ impl Pool {
     pub fn list(&self) -> Result<Vec<SlotInfo>, GitError> {
         let slots = self.inner.numbers(Numbers::Existing)?.into_iter().map(|number| self.inner.place(number));
         slots.map(|slot| slot.info()).collect()
-    }
-
-    /// Removes free slots with everything in them; those in use stay and are reported.
-    ///
-    /// # Errors
-    /// When something of a free slot cannot be removed.
-    pub fn remove(&self, which: Which) -> Result<Vec<Removal>, GitError> {
-        let numbers = match which {
-            Which::All => self.inner.numbers(Numbers::Existing)?,
-            Which::Number(number) => {
-                self.inner.numbers(Numbers::Existing)?.into_iter().filter(|n| *n == number).collect()
-            }
-        };
-        numbers.into_iter().map(|number| self.inner.remove(number)).collect()
     }
 }
 
@@ -222,18 +189,6 @@ impl Inner {
 
     pub fn remember(&self, slot: &Place, written: Stat, known: Known) {
         locked(&self.known).insert(slot.number, (written, known));
-    }
-
-    fn remove(&self, number: u32) -> Result<Removal, GitError> {
-        let slot = self.place(number);
-        let Some(_lock) = Lock::attempt(&slot.beside("lock"))? else { return Ok(Removal::Busy(number)) };
-        slot.mark_dirty(slot.mark().and_then(|mark| mark.holder).as_ref())?;
-        files::clear(&slot.path)?;
-        worktree::forget(&self.repo, &worktree::admin_name(&self.directory, number))?;
-        for file in ["json", READY, LENT, "dirty"] {
-            disk::remove(&slot.beside(file))?;
-        }
-        Ok(Removal::Removed(number))
     }
 }
 
@@ -346,6 +301,13 @@ impl Place {
         Ok(self.set_lent(&[])?)
     }
 
+    /// When it was leased or given back last.
+    pub fn used(&self) -> Option<SystemTime> {
+        let time =
+            |extension| std::fs::metadata(self.beside(extension)).and_then(|meta| meta.modified()).ok();
+        time("json").max(time("dirty"))
+    }
+
     fn info(&self) -> Result<SlotInfo, GitError> {
         let mark = self.mark();
         let holder = mark.and_then(|mark| mark.holder);
@@ -363,6 +325,7 @@ impl Place {
             holder,
             tree: held.as_ref().and_then(|held| held.tree.parse().ok()),
             node: held.map(|held| held.node),
+            used: self.used(),
         })
     }
 }
@@ -393,15 +356,4 @@ fn resolve(path: &Path) -> Result<PathBuf, DiskError> {
 fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
-}
-
-fn directory_bytes(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
-    let own = meta.blocks() * 512;
-    if !meta.is_dir() {
-        return own;
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-    own + entries.map(|entry| directory_bytes(&entry.path())).sum::<u64>()
 }

@@ -50,5 +50,6 @@ pub mod show;
 pub mod suggest;
 mod yaml;
 
+pub use file_values::period;
 pub use files::{Fetch, ReadError, disk};
 pub use load::{Loaded, load, load_from, load_with, read, read_with};

@@ -17,6 +17,7 @@ mod conditions;
 mod merges;
 mod outputs;
 mod own_commits;
+mod pool;
 mod processes;
 mod repositories;
 mod results;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Check;
 use crate::cli::Context;
 use crate::disk;
-use crate::git::{RepoPath, SlotState};
+use crate::git::{RepoPath, SlotState, orphans};
 use crate::report::text;
 use crate::store::cache::Cache;
 use crate::store::runs::{self, RunState};
@@ -165,5 +165,15 @@ fn worktrees(context: &Context, repository: &RepoPath) -> Check {
         count(SlotState::Dirty),
         directory.display(),
     );
+    let parent = directory.parent().unwrap_or(&directory);
+    let orphans = orphans::pools(parent).iter().filter(|found| found.is_orphan()).count();
+    if orphans > 0 {
+        let help = "remove them: `spb worktrees gc --all`";
+        return Check::warn(
+            "worktrees",
+            format!("{found}; repositories that are gone left {orphans} more such directories"),
+            help,
+        );
+    }
     Check::ok("worktrees", found)
 }
