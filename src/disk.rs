@@ -128,6 +128,15 @@ pub fn sync_file_system(path: &Path) -> Result<(), DiskError> {
     Ok(())
 }
 
+/// Puts a symlink at `path`, in place of whatever is there.
+///
+/// # Errors
+/// When what is there cannot be removed, or no link can be made.
+pub fn link(target: &str, path: &Path) -> Result<(), DiskError> {
+    remove(path)?;
+    std::os::unix::fs::symlink(target, path).map_err(|source| DiskError::new("make the link", path, source))
+}
+
 /// Removes a file or a whole directory; one that is not there is fine.
 ///
 /// # Errors

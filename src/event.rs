@@ -305,6 +305,9 @@ pub struct Artifact {
     pub digest: String,
     pub size: u64,
     pub executable: bool,
+    /// Of a symlink, where it leads: then nothing is stored, and the digest is that of these words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

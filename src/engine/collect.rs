@@ -170,7 +170,7 @@ fn neighbours(path: &Path) -> String {
     }
 }
 
-/// Files below `workspace` that the artifact globs match, in order, links and `.git` left out.
+/// Files and symlinks below `workspace` that the artifact globs match, in order, `.git` left out. No link is followed.
 ///
 /// # Errors
 /// A sentence about a glob that matches nothing.
@@ -194,7 +194,7 @@ pub fn artifact_paths(globs: &[String], workspace: &Path) -> Result<Vec<String>,
                         open.push(relative.join(entry.file_name()));
                     }
                 }
-            } else if meta.is_file() && set.matches(relative.as_os_str().as_bytes()) {
+            } else if (meta.is_file() || meta.is_symlink()) && set.matches(relative.as_os_str().as_bytes()) {
                 found += 1;
                 let text = relative.to_str().ok_or_else(|| {
                     format!("artifact `{}`: the name is not UTF-8", relative.to_string_lossy())

@@ -253,7 +253,10 @@ fn artifacts(run: &RunContext, instance: &Instance, ended: &[Option<Ended>], man
     let mut add = |id: &str, artifact: &Artifact| {
         manifest.add(
             format!("artifact `{}` of {id}", artifact.path),
-            format!("{} {}", artifact.digest, artifact.executable),
+            match artifact.link {
+                Some(_) => format!("{} link", artifact.digest),
+                None => format!("{} {}", artifact.digest, artifact.executable),
+            },
         );
     };
     for need in instance.needed() {

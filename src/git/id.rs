@@ -1,4 +1,4 @@
-//! Identities of commits and trees. Knows nothing of what they hold.
+//! Identities of commits, trees and files' contents. Knows nothing of what they hold.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,6 +59,11 @@ object_id!(
 object_id!(
     /// The id of a tree: equal trees have equal ids.
     TreeId
+);
+
+object_id!(
+    /// The id of a file's content.
+    BlobId
 );
 
 #[cfg(test)]

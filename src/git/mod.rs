@@ -36,6 +36,7 @@ mod plain;
 pub mod repo;
 mod settings;
 pub mod slot;
+pub mod step;
 #[cfg(test)]
 mod testing;
 pub mod tree;
@@ -49,7 +50,7 @@ pub use diff::{Change, Kind};
 pub use error::GitError;
 pub use guard::Tampered;
 pub use history::{LONGEST, carry};
-pub use id::{CommitId, TreeId};
+pub use id::{BlobId, CommitId, TreeId};
 pub use lease::{Captured, Lease, LeaseRequest};
 pub use merge::{Favor, Joined, Merged, Stuck, join_heads, merge_heads, merge_heads_favoring, transplant};
 pub use path::RepoPath;

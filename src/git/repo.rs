@@ -112,13 +112,24 @@ impl Repo {
         stamp: Stamp,
     ) -> Result<CommitId, GitError> {
         let (author, committer) = self.signatures(stamp)?;
+        self.commit_by((&author, &committer), tree, parents, message)
+    }
+
+    /// The same by whoever wrote and signs.
+    pub(in crate::git) fn commit_by(
+        &self,
+        (author, committer): (&Signature<'_>, &Signature<'_>),
+        tree: TreeId,
+        parents: &[CommitId],
+        message: &str,
+    ) -> Result<CommitId, GitError> {
         let tree = self.tree_object(tree)?;
         let parents = parents.iter().map(|id| self.commit_object(*id)).collect::<Result<Vec<_>, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         // In two steps: `git_commit_create` gives an id even where the object could not be written.
         let content = self
             .raw
-            .commit_create_buffer(&author, &committer, message, &tree, &parents)
+            .commit_create_buffer(author, committer, message, &tree, &parents)
             .map_err(GitError::library("make a commit"))?;
         self.raw
             .odb()

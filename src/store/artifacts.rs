@@ -7,8 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Store;
+use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::event::Artifact;
+use crate::git::step::stays_inside;
 
 /// Why an artifact cannot be kept or given back.
 #[derive(Debug, thiserror::Error)]
@@ -19,18 +21,27 @@ pub enum ArtifactError {
     Unusable { path: String, what: &'static str },
     #[error("the artifact path `{0}` leaves the workspace")]
     Escapes(String),
+    #[error("the artifact `{path}` is a symlink that leads out of the workspace, to `{target}`")]
+    Link { path: String, target: String },
+    #[error("what came for the artifact {0} is not it")]
+    Other(Digest),
+    #[error("the artifact {0} unpacks to more than {1} bytes")]
+    TooLarge(Digest, u64),
 }
 
 /// Compression level: fast, because artifacts are mostly binaries that are used once or twice.
 const LEVEL: i32 = 1;
 
-/// Keeps one file of a workspace. The caller syncs the file system before it tells anyone.
+/// Keeps one file or symlink of a workspace. The caller syncs the file system before it tells anyone.
 ///
 /// # Errors
 /// When the file cannot be read or kept.
 pub fn store(store: &Store, workspace: &Path, relative: &str) -> Result<Artifact, ArtifactError> {
     use std::os::unix::fs::PermissionsExt;
     let path = workspace.join(safe(relative)?);
+    if let Ok(target) = std::fs::read_link(&path) {
+        return kept_link(relative, &target);
+    }
     let read = |source| DiskError::new("read the artifact", &path, source);
     let mut file = File::open(&path).map_err(read)?;
     let meta = file.metadata().map_err(read)?;
@@ -59,7 +70,22 @@ pub fn store(store: &Store, workspace: &Path, relative: &str) -> Result<Artifact
     new.as_file().set_modified(VERIFIED).map_err(write)?;
     new.persist(&place).map_err(|error| write(error.error))?;
     let executable = meta.permissions().mode() & 0o111 != 0;
-    Ok(Artifact { path: relative.to_owned(), digest, size, executable })
+    Ok(Artifact { path: relative.to_owned(), digest, size, executable, link: None })
+}
+
+/// A link is its words, and those are part of the record. One that leads out would be another file elsewhere.
+fn kept_link(relative: &str, target: &Path) -> Result<Artifact, ArtifactError> {
+    let leads_out =
+        || ArtifactError::Link { path: relative.to_owned(), target: target.to_string_lossy().into_owned() };
+    let words = target.to_str().filter(|words| stays_inside(relative.as_bytes(), words.as_bytes()));
+    let words = words.ok_or_else(leads_out)?;
+    Ok(Artifact {
+        path: relative.to_owned(),
+        digest: Digest::of_bytes(words.as_bytes()).to_hex(),
+        size: words.len() as u64,
+        executable: false,
+        link: Some(words.to_owned()),
+    })
 }
 
 /// Gives an artifact back: replaces what is at its path, never writes through a link, verifies the digest first.
@@ -71,6 +97,12 @@ pub fn restore(store: &Store, workspace: &Path, artifact: &Artifact) -> Result<(
     let target = workspace.join(safe(&artifact.path)?);
     let parent = target.parent().unwrap_or(workspace);
     make_real_directories(workspace, parent, &artifact.path)?;
+    if let Some(words) = &artifact.link {
+        if !stays_inside(artifact.path.as_bytes(), words.as_bytes()) {
+            return Err(ArtifactError::Link { path: artifact.path.clone(), target: words.clone() });
+        }
+        return Ok(disk::link(words, &target)?);
+    }
     let write = |source| DiskError::new("restore the artifact", &target, source);
     let new = tempfile::Builder::new().prefix(".new-").tempfile_in(parent).map_err(write)?;
     let mut out = new.as_file();
@@ -97,6 +129,9 @@ const VERIFIED: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// The stored file is there and holds what its digest says. Reads it only when it is not known to be sound.
 pub fn is_sound(store: &Store, artifact: &Artifact, check: Check) -> bool {
+    if let Some(words) = &artifact.link {
+        return Digest::of_bytes(words.as_bytes()).to_hex() == artifact.digest;
+    }
     let place = place(store, &artifact.digest);
     let Ok(meta) = std::fs::metadata(&place) else { return false };
     if meta.len() == 0 {
@@ -110,6 +145,73 @@ pub fn is_sound(store: &Store, artifact: &Artifact, check: Check) -> bool {
         mark_verified(&place);
     }
     is_sound
+}
+
+/// The stored file is there and unpacks to exactly this artifact. Always reads it.
+pub fn is_it(store: &Store, artifact: &Artifact) -> bool {
+    match artifact.link {
+        Some(_) => is_sound(store, artifact, Check::Look),
+        None => decode(store, artifact, &mut io::sink()).is_ok(),
+    }
+}
+
+/// The stored, compressed form of an artifact that was found sound, and its length.
+///
+/// # Errors
+/// When it is missing or damaged.
+pub fn stored(store: &Store, artifact: &Artifact) -> Result<(File, u64), ArtifactError> {
+    let open = || {
+        decode(store, artifact, &mut io::sink())?;
+        let path = place(store, &artifact.digest);
+        let read = |source| DiskError::new("read the artifact", &path, source);
+        let file = File::open(&path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        Ok((file, length))
+    };
+    open().inspect_err(|_| distrust(store, artifact))
+}
+
+/// Keeps a stored form that came from elsewhere: `write` puts it into a file. It must unpack to what the digest says, and to at
+/// most `max` bytes. Returns how many.
+///
+/// # Errors
+/// When it is something else, or cannot be kept.
+pub fn accept<E: From<ArtifactError>>(
+    store: &Store,
+    digest: Digest,
+    max: u64,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<u64, E> {
+    let directory = store.artifacts_directory();
+    let kept = |source| E::from(DiskError::new("keep an artifact in", &directory, source).into());
+    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(&directory).map_err(kept)?;
+    write(new.as_file_mut())?;
+    let size = unpacked(new.path(), digest, max).map_err(E::from)?;
+    let place = place(store, &digest.to_hex());
+    disk::create_directory(place.parent().unwrap_or(&directory)).map_err(|error| E::from(error.into()))?;
+    new.as_file().set_modified(VERIFIED).map_err(kept)?;
+    new.persist(&place).map_err(|error| kept(error.error))?;
+    Ok(size)
+}
+
+fn unpacked(path: &Path, digest: Digest, max: u64) -> Result<u64, ArtifactError> {
+    let other = |_| ArtifactError::Other(digest);
+    let mut decoder = File::open(path).and_then(zstd::Decoder::new).map_err(other)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        let count = decoder.read(&mut buffer).map_err(other)?;
+        size += count as u64;
+        if size > max {
+            return Err(ArtifactError::TooLarge(digest, max));
+        }
+        hasher.update(&buffer[..count]);
+        if count == 0 {
+            let is_it = hasher.finalize().as_bytes() == digest.as_bytes();
+            return if is_it { Ok(size) } else { Err(ArtifactError::Other(digest)) };
+        }
+    }
 }
 
 /// A mark that cannot be made costs a second look, no more.
@@ -182,13 +284,19 @@ fn make_real_directories(workspace: &Path, parent: &Path, name: &str) -> Result<
     Ok(())
 }
 
+/// Whether an artifact of this path lies in its workspace.
+pub fn is_inside(relative: &str) -> bool {
+    safe(relative).is_ok()
+}
+
 fn safe(relative: &str) -> Result<PathBuf, ArtifactError> {
     let path = PathBuf::from(relative);
     let plain = path.components().all(|part| matches!(part, Component::Normal(name) if name != ".git"));
     if plain && !relative.is_empty() { Ok(path) } else { Err(ArtifactError::Escapes(relative.to_owned())) }
 }
 
-fn place(store: &Store, digest: &str) -> PathBuf {
+/// Where the stored form of an artifact lies.
+pub fn place(store: &Store, digest: &str) -> PathBuf {
     let (first, rest) = digest.split_at_checked(2).unwrap_or((digest, ""));
     store.artifacts_directory().join(first).join(format!("{rest}.zst"))
 }

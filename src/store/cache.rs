@@ -44,7 +44,7 @@ impl Right {
     pub fn save(self, workflow: &str, node: &str, entry: Entry) -> Saved {
         Saved {
             key: self.key,
-            quick_key: self.quick_key,
+            quick_keys: vec![self.quick_key],
             workflow: workflow.to_owned(),
             node: node.to_owned(),
             entry,
@@ -174,7 +174,7 @@ fn whole(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Box<Entry>>> {
 #[derive(Debug)]
 pub struct Saved {
     key: Digest,
-    quick_key: Digest,
+    quick_keys: Vec<Digest>,
     workflow: String,
     node: String,
     entry: Entry,
@@ -195,7 +195,21 @@ impl Saved {
             created,
             manifest: StoredManifest::default(),
         };
-        Some(Self { key, quick_key, workflow: workflow.to_owned(), node: finished.node.clone(), entry })
+        let node = finished.node.clone();
+        Some(Self { key, quick_keys: vec![quick_key], workflow: workflow.to_owned(), node, entry })
+    }
+
+    /// An entry that another clone made, whose objects are here.
+    pub fn from_elsewhere(keys: (Digest, Vec<Digest>), workflow: String, node: String, entry: Entry) -> Self {
+        Self { key: keys.0, quick_keys: keys.1, workflow, node, entry }
+    }
+
+    pub fn key(&self) -> Digest {
+        self.key
+    }
+
+    pub fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Puts it into the index, in place of whatever is there.
@@ -222,7 +236,9 @@ impl Saved {
             body,
             Digest::of_bytes(body.as_bytes()).as_bytes().as_slice(),
         ])?;
-        add_quick(connection, self.quick_key, self.key, None)?;
+        for quick_key in &self.quick_keys {
+            add_quick(connection, *quick_key, self.key, None)?;
+        }
         index::add_duration(connection, &self.workflow, &self.node, self.entry.duration_ms)
     }
 }

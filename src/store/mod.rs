@@ -1,12 +1,14 @@
 //! What spb remembers, all of it under `<git common dir>/spb/`: journals, the cache index, artifacts, checkpoints.
 //! Journals are the truth; the index can always be rebuilt from them.
 
+pub mod archive;
 pub mod artifacts;
 pub mod cache;
 pub mod decisions;
 pub mod index;
 pub mod journal;
 pub mod operations;
+pub mod packet;
 pub mod processes;
 pub mod recorder;
 pub mod runs;
