@@ -1,6 +1,10 @@
 //! The only place that writes files durably: replace whole, append whole, lock by kernel. Knows nothing of what is
 //! in them. Order everywhere: data, fsync, rename, fsync of the directory.
 
+mod turn;
+
+pub use turn::Turn;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ use super::setup;
 use super::signals::Signals;
 use super::stages::Stages;
 use super::tools;
-use super::unit::{self, Done, Job};
+use super::unit::{self, Asked, Done, Job};
 use super::workspace::Rooms;
 use super::{Ended, EngineError, Keyed, RunContext, Shared, base};
 use crate::disk::Lock;
@@ -302,7 +302,17 @@ impl Dispatcher {
         {
             return;
         }
+        let turn = unit::ask(&self.shared, keyed);
+        if let (Asked::Ours(_), Some(cache)) = (&turn, &self.cache) {
+            // Another process may have left it since the look before.
+            cache.look_anew();
+            if let Some(finished) = self.quick_hit(run, instance, (keyed, prepared.rule), &heads) {
+                self.flights.landed(node, true);
+                return self.tell(node, finished);
+            }
+        }
         let job = Job {
+            turn,
             rooms: Arc::clone(&self.rooms),
             memo: Arc::clone(&self.memo),
             stop: self.stop.subscribe(),

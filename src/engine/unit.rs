@@ -6,6 +6,9 @@ mod leave;
 mod retry;
 mod settle;
 mod slot;
+mod turn;
+
+pub use turn::ask;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use super::prepare::Prepared;
 use super::workspace::{Place, Room, Rooms, Workspace};
 use super::{Ended, Keyed, RunContext, Shared, collect};
 use crate::digest::Digest;
-use crate::disk::Lock;
+use crate::disk::{Lock, Turn};
 use crate::event::{Artifact, NodeFinished, Outcome};
 use crate::executor::Stop;
 use crate::git::Holder;
@@ -55,6 +58,18 @@ pub struct Job {
     pub makers: Vec<(String, String)>,
     /// Conflicts that an agent has settled for this node just now.
     pub settled: Vec<settle::Settled>,
+    /// Its turn among all processes, for a node without files; one with files takes it when its files are known.
+    pub turn: Asked,
+}
+
+/// What became of asking for a turn.
+#[derive(Debug)]
+pub enum Asked {
+    /// Nobody asked yet, or nobody has to.
+    Not,
+    Ours(Turn),
+    /// Another process is at work on the same.
+    Busy(Digest),
 }
 
 /// How it ended, with what goes into journal and index.
@@ -75,6 +90,8 @@ struct Ready {
     restored: Vec<PathBuf>,
     /// What the slot still has to be made ready for.
     setup: Option<Digest>,
+    /// Held until what the node leaves can be found.
+    turn: Option<Turn>,
 }
 
 /// What a node in a slot starts from, and the repository that knows it: opened once for the node's whole life.
@@ -88,7 +105,8 @@ struct Base {
 enum Early {
     Hit(Box<Done>),
     Failed(String),
-    Stopped,
+    /// While it waited for this.
+    Stopped(&'static str),
     /// What it needs does not merge, and there is an agent that may settle that.
     Conflict(Box<Stuck>),
 }
@@ -112,6 +130,10 @@ impl Job {
 
 /// Lives a node's life to its end.
 pub async fn run(job: Job) -> Done {
+    let job = match turn::waited(job).await {
+        Ok(job) => job,
+        Err(done) => return *done,
+    };
     let (mut job, mut ready) = made_ready(job).await;
     while let Err(Early::Conflict(stuck)) = ready {
         match settle::settle(job, *stuck).await {
@@ -121,8 +143,8 @@ pub async fn run(job: Job) -> Done {
     }
     match ready {
         Err(Early::Hit(done)) => *done,
-        Err(Early::Stopped) => {
-            plain(&job, Outcome::Cancelled, "stopped while it waited for the checkout".to_owned())
+        Err(Early::Stopped(waited)) => {
+            plain(&job, Outcome::Cancelled, format!("stopped while it waited for {waited}"))
         }
         Err(Early::Failed(message)) => plain(&job, Outcome::Failed, message),
         Err(Early::Conflict(stuck)) => plain(&job, Outcome::Failed, conflict_of(&job, &stuck)),
@@ -174,6 +196,7 @@ fn scratch(job: &Job) -> Result<Ready, Early> {
         why: job.why.clone(),
         restored: Vec::new(),
         setup: None,
+        turn: None,
     })
 }
 
@@ -239,6 +262,7 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
         why: job.why.clone(),
         restored: Vec::new(),
         setup: None,
+        turn: None,
     })
 }
 
@@ -250,7 +274,7 @@ fn wait_for_checkout(job: &Job) -> Result<Lock, Early> {
             return Ok(lock);
         }
         if *job.stop.borrow() != Stop::Run {
-            return Err(Early::Stopped);
+            return Err(Early::Stopped("the checkout"));
         }
         std::thread::sleep(CHECKOUT_LOOK);
     }
@@ -263,6 +287,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let tree = repo.tree_of(base).map_err(failed)?;
     let mut manifest = StoredManifest::default();
     let mut right = None;
+    let mut turn = None;
     let mut why = job.why.clone();
     if let Keyed::Quick(quick_key) = job.keyed {
         let reads = lookup::reads(job.node(), &repo, &job.memo, tree).map_err(failed)?;
@@ -275,8 +300,13 @@ fn leased(job: &Job) -> Result<Ready, Early> {
         let fresh = job.context().options.fresh && job.planned().role == Role::Run;
         match &cache {
             Some(cache) if !fresh => {
-                let found = lookup::content(&job.shared, &repo, cache, job.node(), (key, quick_key), base)
-                    .map_err(failed)?;
+                let look = || lookup::content(&job.shared, &repo, cache, job.node(), (key, quick_key), base);
+                let mut found = look().map_err(failed)?;
+                if matches!(found, Found::Miss { .. }) && job.planned().role == Role::Run {
+                    // Somebody may have left it since, and may be at work on it now.
+                    turn = turn::wait(job, key)?;
+                    found = look().map_err(failed)?;
+                }
                 match found {
                     Found::Hit { entry, moved } => {
                         return Err(hit(job, *entry, moved, base, (key, quick_key)));
@@ -287,7 +317,10 @@ fn leased(job: &Job) -> Result<Ready, Early> {
                     }
                 }
             }
-            _ => right = Some(Cache::ignore(key, quick_key)),
+            _ => {
+                turn = turn::attempt(&job.shared, key);
+                right = Some(Cache::ignore(key, quick_key));
+            }
         }
     }
     if job.planned().role == Role::CacheOnly {
@@ -309,6 +342,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
         why,
         restored: Vec::new(),
         setup,
+        turn,
     })
 }
 

@@ -84,6 +84,14 @@ impl Cache {
         self.connection.execute_batch("commit").ok();
     }
 
+    /// From here on what others have written since [`Cache::look_once`] is seen as well.
+    pub fn look_anew(&self) {
+        if !self.connection.is_autocommit() {
+            self.look_again();
+            self.look_once();
+        }
+    }
+
     /// Looks under the key that needs no tree. An entry's commit may have been made on another base; `heads` then
     /// holds the one for this base. A quick key speaks of the very entry that it was added for, not of a later one.
     pub fn quick(&self, key: Digest, oldest: i64) -> rusqlite::Result<Option<Box<Entry>>> {

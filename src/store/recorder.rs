@@ -34,8 +34,17 @@ pub enum Notice {
 #[derive(Debug)]
 pub enum Index {
     Entry(Box<cache::Saved>),
-    Quick { quick_key: Digest, key: Digest, commit: Option<String> },
-    Merge { key: Digest, result: String },
+    Quick {
+        quick_key: Digest,
+        key: Digest,
+        commit: Option<String>,
+    },
+    Merge {
+        key: Digest,
+        result: String,
+    },
+    /// Nothing to store: others may have their turn once everything before it can be found.
+    Release(crate::disk::Turn),
 }
 
 /// One journal that a recorder appends to.
@@ -241,6 +250,7 @@ impl Writer {
                         cache::add_quick(&self.connection, *quick_key, *key, commit.as_deref())?;
                     }
                     Index::Merge { key, result } => cache::add_merge(&self.connection, *key, result)?,
+                    Index::Release(_) => {}
                 }
             }
             for (run, length) in grown {

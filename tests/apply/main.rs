@@ -25,5 +25,6 @@ mod retry;
 mod reuse;
 mod settle;
 mod several;
+mod single_flight;
 mod used;
 mod worktrees;

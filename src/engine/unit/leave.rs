@@ -1,7 +1,7 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
 use super::attempt::{Ran, log_place};
-use super::{Base, Done, Job, Ready, collect, furnish};
+use super::{Asked, Base, Done, Job, Ready, collect, furnish};
 use crate::disk;
 use crate::engine::base;
 use crate::engine::workspace::Place;
@@ -38,7 +38,7 @@ pub async fn end(job: Job, ready: Ready, ran: Ran) -> Done {
     }
 }
 
-fn end_now(job: Job, mut ready: Ready, mut ran: Ran) -> Done {
+fn end_now(mut job: Job, mut ready: Ready, mut ran: Ran) -> Done {
     if ran.last.escaped > 0 {
         warn(&job, format!("{} of its processes had left its session and were ended", ran.last.escaped));
     }
@@ -74,6 +74,10 @@ fn end_now(job: Job, mut ready: Ready, mut ran: Ran) -> Done {
             };
             let saved = right.save(&job.context().workflow.name, &job.planned().id, entry);
             index.push(Index::Entry(Box::new(saved)));
+            if let Asked::Ours(turn) = std::mem::replace(&mut job.turn, Asked::Not) {
+                ready.turn = Some(turn);
+            }
+            index.extend(ready.turn.take().map(Index::Release));
         }
     }
     let message = match ran.outcome {
