@@ -22,7 +22,7 @@ use super::stages::Stages;
 use super::tools;
 use super::unit::{self, Asked, Done, Job};
 use super::workspace::Rooms;
-use super::{Ended, EngineError, Keyed, RunContext, Shared, base};
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base, why};
 use crate::disk::Lock;
 use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished};
 use crate::executor::Stop;
@@ -65,7 +65,7 @@ pub struct Dispatcher {
     gates: Gates,
     stop: watch::Sender<Stop>,
     inputs: VecDeque<Input>,
-    tools: HashMap<String, String>,
+    tools: tools::Told,
     failed: mpsc::UnboundedReceiver<String>,
     began: std::time::Instant,
     has_started_units: bool,
@@ -277,7 +277,7 @@ impl Dispatcher {
         if let Action::Approve { message } = &run.plan.node(instance).action {
             return self.ask(node, message);
         }
-        let tools: Vec<(String, String)> = tools::of(run.plan.node(instance), &self.tools);
+        let tools = tools::of(run.plan.node(instance), &self.tools);
         let prepared = match prepare::prepare(run, planned, &self.ended, &tools) {
             Ok(prepared) => prepared,
             Err(error) => return self.fail(node, error.to_string()),
@@ -358,11 +358,14 @@ impl Dispatcher {
             return "--fresh".to_owned();
         }
         match keyed {
-            Keyed::Never => lookup::why_never(run.plan.node(instance)).to_owned(),
+            Keyed::Never => why::never(run.plan.node(instance), &prepared.manifest),
             Keyed::Quick(_) => "never run before".to_owned(),
-            Keyed::Fileless(_) => self.cache.as_ref().map_or_else(
+            Keyed::Fileless(key) => self.cache.as_ref().map_or_else(
                 || "never run before".to_owned(),
-                |cache| lookup::why(cache, run, &run.plan.instances[instance].id, &prepared.manifest, None),
+                |cache| {
+                    let places = (&self.repo, cache);
+                    why::fileless(&self.shared, places, run, instance, &prepared.manifest, key)
+                },
             ),
         }
     }

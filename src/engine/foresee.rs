@@ -2,7 +2,7 @@
 //! A node behind one that would run has no answer yet: what it is given is not known.
 
 use super::lookup::{self, Found};
-use super::{Ended, EngineError, Keyed, RunContext, Shared, base, inner, prepare, tools};
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base, inner, prepare, tools, why};
 use crate::git::Repo;
 use crate::git::tree::ReadsMemo;
 use crate::plan::{Layer, Role};
@@ -63,7 +63,7 @@ struct Places<'a> {
     repo: Repo,
     cache: Option<Cache>,
     memo: ReadsMemo,
-    tools: std::collections::HashMap<String, String>,
+    tools: tools::Told,
 }
 
 /// One graph.
@@ -188,7 +188,7 @@ impl<'a> Ahead<'a> {
         let heads = self.run.heads(planned, &self.ended);
         let keyed = lookup::keyed(node, &prepared.manifest, self.run, &heads);
         let key = match keyed {
-            Keyed::Never => return Foreseen::Runs { why: lookup::why_never(node).to_owned() },
+            Keyed::Never => return Foreseen::Runs { why: why::never(node, &prepared.manifest) },
             Keyed::Fileless(key) | Keyed::Quick(key) => key,
         };
         let Some(cache) = &self.places.cache else {
@@ -203,7 +203,8 @@ impl<'a> Ahead<'a> {
         match keyed {
             Keyed::Quick(quick_key) => self.by_content(instance, &prepared, quick_key, heads),
             Keyed::Fileless(_) | Keyed::Never => {
-                let why = lookup::why(cache, self.run, &planned.id, &prepared.manifest, None);
+                let shared = self.places.shared;
+                let why = why::fileless(shared, places, self.run, instance, &prepared.manifest, key);
                 self.miss(instance, why)
             }
         }
@@ -238,13 +239,12 @@ impl<'a> Ahead<'a> {
         let found = self.places.repo.tree_of(base).and_then(|tree| {
             let reads = lookup::reads(node, &self.places.repo, &self.places.memo, tree)?;
             let key = prepared.manifest.content_key(reads);
-            let oldest = lookup::oldest_accepted(node);
             let found = lookup::content_as_stored(
                 self.places.shared,
                 &self.places.repo,
                 cache,
                 (key, quick_key),
-                oldest,
+                node,
             );
             Ok((lookup::applicable(found, &self.places.repo, (key, quick_key), base)?, tree, reads, key))
         });
@@ -259,10 +259,10 @@ impl<'a> Ahead<'a> {
                 let heads = base::passed_on(node, Some(base), &heads);
                 self.hit(instance, lookup::cached(&planned.id, *entry, heads, (key, Some(quick_key))))
             }
-            Ok((Found::Miss { reason: Some(reason), .. }, ..)) => self.miss(instance, reason.to_owned()),
-            Ok((Found::Miss { reason: None, .. }, tree, reads, _)) => {
+            Ok((Found::Miss { reason: Some(reason), .. }, ..)) => self.miss(instance, reason),
+            Ok((Found::Miss { reason: None, .. }, tree, reads, key)) => {
                 let files = Some((&self.places.repo, node, tree, reads));
-                let why = lookup::why(cache, self.run, &planned.id, &prepared.manifest, files);
+                let why = why::changed(cache, self.run, &planned.id, (&prepared.manifest, key), files);
                 self.miss(instance, why)
             }
         }

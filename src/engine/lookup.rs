@@ -1,4 +1,4 @@
-//! Looks a node up and says why there is no hit. A hit is only given when everything it names is still there.
+//! Looks a node up. A hit is only given when everything it names is still there. Why there is none is for `why` to tell.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use super::base::Rule;
 use super::{Keyed, RunContext, Shared, base};
 use crate::digest::{Digest, Hasher};
 use crate::event::{NodeFinished, NodeResult, Outcome};
-use crate::git::Kind;
 use crate::git::merge::Merged;
-use crate::git::tree::{self, Globs, ReadsMemo};
+use crate::git::tree::{Globs, ReadsMemo};
 use crate::git::{self, GitError};
 use crate::git::{CommitId, Repo, TreeId};
-use crate::plan::fingerprint::{Difference, Manifest};
+use crate::plan::explain;
+use crate::plan::fingerprint::Manifest;
 use crate::store::artifacts;
 use crate::store::cache::{Cache, Entry, Lookup, Right};
 use crate::workflow::model::{Effect, Node, Workspace};
 
 /// Which key a node has, if any.
 pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String]) -> Keyed {
-    if !node.cache.enabled || node.effect == Effect::External {
+    if !node.cache.enabled || node.effect == Effect::External || manifest.doubted().is_some() {
         return Keyed::Never;
     }
     match node.workspace {
@@ -28,17 +28,6 @@ pub fn keyed(node: &Node, manifest: &Manifest, run: &RunContext, heads: &[String
         Workspace::Worktree | Workspace::Readonly => {
             Keyed::Quick(manifest.quick_key(&run.base.to_string(), heads))
         }
-    }
-}
-
-/// Why a node has no key, for a person.
-pub fn why_never(node: &Node) -> &'static str {
-    if node.workspace == Workspace::Repo {
-        "it works in the checkout, which no key covers"
-    } else if node.effect == Effect::External {
-        "it has an external effect"
-    } else {
-        "its `cache` is false"
     }
 }
 
@@ -51,10 +40,23 @@ pub fn oldest_accepted(node: &Node) -> i64 {
 
 /// Everything that a result names is still there, as it was stored.
 pub fn is_whole(result: &NodeResult, shared: &Shared, repo: &Repo) -> bool {
-    let commit = result.commit.as_ref().map(|commit| commit.parse::<CommitId>());
-    let has_commit = commit.is_none_or(|commit| commit.is_ok_and(|commit| repo.has_commit(commit)));
+    missing(result, shared, repo).is_none()
+}
+
+/// The first thing that a result names and that is gone or not as it was stored, in words.
+pub fn missing(result: &NodeResult, shared: &Shared, repo: &Repo) -> Option<String> {
+    let commit = result.commit.as_ref().filter(|text| {
+        let commit = text.parse::<CommitId>();
+        !commit.is_ok_and(|commit| repo.has_commit(commit))
+    });
+    if let Some(commit) = commit {
+        let short: String = commit.chars().take(12).collect();
+        return Some(format!("its commit {short} is gone"));
+    }
     let check = if shared.pool.is_some() { artifacts::Check::Remember } else { artifacts::Check::Look };
-    has_commit && result.artifacts.iter().all(|artifact| artifacts::is_sound(&shared.store, artifact, check))
+    let artifact =
+        result.artifacts.iter().find(|artifact| !artifacts::is_sound(&shared.store, artifact, check))?;
+    Some(format!("its artifact `{}` is gone or damaged", artifact.path))
 }
 
 /// The record of a node whose result is taken from an entry. `heads` are those of its needs.
@@ -110,13 +112,11 @@ pub fn reads(node: &Node, repo: &Repo, memo: &ReadsMemo, tree: TreeId) -> Result
 /// What the content key found, on this base.
 pub enum Found {
     /// The entry, with its commit on this base, and whether that commit is new.
-    Hit {
-        entry: Box<Entry>,
-        moved: bool,
-    },
+    Hit { entry: Box<Entry>, moved: bool },
     Miss {
         right: Right,
-        reason: Option<&'static str>,
+        /// What is wrong with the entry that there is.
+        reason: Option<String>,
     },
 }
 
@@ -132,7 +132,7 @@ pub fn content(
     keys: (Digest, Digest),
     base: CommitId,
 ) -> Result<Found, GitError> {
-    let stored = content_as_stored(shared, repo, cache, keys, oldest_accepted(node));
+    let stored = content_as_stored(shared, repo, cache, keys, node);
     let mut entry = match applicable(stored, repo, keys, base)? {
         Found::Hit { entry, .. } => entry,
         miss => return Ok(miss),
@@ -151,7 +151,7 @@ pub fn content(
 }
 
 fn does_not_apply(keys: (Digest, Digest)) -> Found {
-    let reason = Some("its earlier changes do not apply to this base");
+    let reason = Some("its earlier changes do not apply to this base".to_owned());
     Found::Miss { right: Cache::ignore(keys.0, keys.1), reason }
 }
 
@@ -200,55 +200,28 @@ pub fn content_as_stored(
     repo: &Repo,
     cache: &Cache,
     (key, quick_key): (Digest, Digest),
-    oldest: i64,
+    node: &Node,
 ) -> Found {
-    let miss = |right, reason| Found::Miss { right, reason };
+    let (oldest, ttl) = (oldest_accepted(node), node.cache.ttl);
+    let miss = |right, reason: Option<String>| Found::Miss { right, reason };
     // An index that cannot be read costs a run of the node, not the run.
     let Ok(found) = cache.content(key, quick_key, oldest) else {
-        return miss(Cache::ignore(key, quick_key), Some("the cache index cannot be read"));
+        return miss(Cache::ignore(key, quick_key), Some("the cache index cannot be read".to_owned()));
     };
     match found {
-        Lookup::Hit(entry) if is_whole(&entry.result, shared, repo) => Found::Hit { entry, moved: false },
-        Lookup::Hit(_) => {
-            miss(Cache::ignore(key, quick_key), Some("what its cache entry names is gone or damaged"))
-        }
+        Lookup::Hit(entry) => match missing(&entry.result, shared, repo) {
+            None => Found::Hit { entry, moved: false },
+            Some(what) => {
+                miss(Cache::ignore(key, quick_key), Some(format!("its cache entry is damaged: {what}")))
+            }
+        },
         Lookup::Miss(right) => miss(right, None),
-        Lookup::Damaged(right) => miss(right, Some("its cache entry was damaged")),
-        Lookup::Expired(right) => miss(right, Some("its cache entry is older than its ttl")),
+        Lookup::Damaged(right) => miss(right, Some("its cache entry was damaged".to_owned())),
+        Lookup::Expired(right) => {
+            let period = ttl.map(explain::period).unwrap_or_default();
+            miss(right, Some(format!("its cache entry expired (ttl {period})")))
+        }
     }
-}
-
-/// Why a node runs, in plain words: the first difference from its newest entry.
-pub fn why(
-    cache: &Cache,
-    run: &RunContext,
-    id: &str,
-    manifest: &Manifest,
-    files: Option<(&Repo, &Node, TreeId, Digest)>,
-) -> String {
-    let Some(earlier) = cache.latest(&run.workflow.name, id) else {
-        return "never run before".to_owned();
-    };
-    let stored = manifest.stored(files.as_ref().map(|(_, _, _, reads)| *reads));
-    match stored.difference(&earlier.manifest) {
-        Difference::Item(what) => what,
-        Difference::Reads => files
-            .and_then(|(repo, node, tree, _)| first_file(repo, node, &earlier, tree))
-            .unwrap_or_else(|| "the files it reads changed".to_owned()),
-        Difference::None => "its cache entry is gone".to_owned(),
-    }
-}
-
-fn first_file(repo: &Repo, node: &Node, earlier: &Entry, now: TreeId) -> Option<String> {
-    let before: TreeId = earlier.base_tree.as_ref()?.parse().ok()?;
-    let globs = node.reads.as_ref().and_then(|globs| Globs::compile(globs).ok());
-    let (path, kind) = tree::first_difference(repo, before, now, globs.as_ref()).ok()??;
-    let verb = match kind {
-        Kind::Added => "was added",
-        Kind::Modified => "changed",
-        Kind::Deleted => "was deleted",
-    };
-    Some(format!("{path} {verb}"))
 }
 
 /// A result that changes nothing: what dependents of a node without one start from.

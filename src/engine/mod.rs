@@ -21,6 +21,7 @@ mod stages;
 mod tools;
 pub mod unit;
 pub mod unknown;
+mod why;
 pub mod workspace;
 
 use std::ffi::OsString;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::{Map, Value, json};
 
 use super::base::{self, Rule};
-use super::{Ended, RunContext};
+use super::{Ended, RunContext, tools};
 use crate::digest::Hasher;
 use crate::event::{Artifact, Outcome};
 use crate::plan::fingerprint::Manifest;
@@ -66,7 +66,7 @@ pub fn prepare(
     run: &RunContext,
     instance: &Instance,
     ended: &[Option<Ended>],
-    tools: &[(String, String)],
+    told: &[(String, Option<String>)],
 ) -> Result<Prepared, ExprError> {
     let node = &run.plan.workflow.nodes[instance.node];
     let scope = if is_constant(node) { Scope::default() } else { scope(run, instance, ended) };
@@ -80,8 +80,11 @@ pub fn prepare(
     }
     contract(node, &mut manifest);
     let (rule, settler) = settler(run, node, &scope, &mut manifest)?;
-    for (command, output) in tools {
-        manifest.add(format!("tool `{command}`"), output);
+    for (command, output) in told {
+        match output {
+            Some(output) => manifest.add(format!("tool `{command}`"), output),
+            None => manifest.doubt(tools::silence(command)),
+        }
     }
     for (number, extra) in node.cache.extra.iter().enumerate() {
         manifest.add(format!("cache.extra {}", number + 1), extra.value(&scope)?.to_string());

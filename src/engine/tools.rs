@@ -1,14 +1,22 @@
-//! What the commands of `cache.tools` print: part of the keys of the nodes that name them. Each runs once per process.
+//! What the commands of `cache.tools` print: part of the keys of the nodes that name them. Each runs once per process. One that
+//! does not answer in time says nothing that a key could hold: the nodes that name it are not cached.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::Shared;
 use crate::process::Tool;
 use crate::workflow::model::{Action, Node};
 
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What each command printed; `None` where it did not answer.
+pub type Told = HashMap<String, Option<String>>;
+
 /// Runs every command that a node of any run names. One that fails counts with its exit code and message, so that a
 /// tool that appears later changes the key.
-pub fn outputs(shared: &Shared) -> HashMap<String, String> {
+pub fn outputs(shared: &Shared) -> Told {
     let mut outputs = HashMap::new();
     for run in &shared.runs {
         let selected: std::collections::BTreeSet<usize> =
@@ -31,24 +39,31 @@ pub fn outputs(shared: &Shared) -> HashMap<String, String> {
 }
 
 /// Those of one node, in its order.
-pub fn of(node: &Node, outputs: &HashMap<String, String>) -> Vec<(String, String)> {
+pub fn of(node: &Node, outputs: &Told) -> Vec<(String, Option<String>)> {
     let known = |command: &String| Some((command.clone(), outputs.get(command)?.clone()));
     node.cache.tools.iter().filter_map(known).collect()
 }
 
-fn output(shared: &Shared, command: &str) -> String {
+fn output(shared: &Shared, command: &str) -> Option<String> {
     let directory = shared.repo.work_dir.as_ref().unwrap_or(&shared.repo.git_dir);
     let mut tool = Tool::new("sh").args(["-c", command]).directory(directory).env_clear();
     for (name, value) in &shared.base_env {
         tool = tool.env(name, value);
     }
-    match tool.run() {
-        Ok(output) => format!(
-            "{} {} {}",
-            output.code,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        ),
-        Err(error) => format!("cannot be started: {error}"),
+    match tool.run_within(PATIENCE) {
+        Ok(output) => output.map(|output| {
+            format!(
+                "{} {} {}",
+                output.code,
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        }),
+        Err(error) => Some(format!("cannot be started: {error}")),
     }
+}
+
+/// Why a node that names a silent tool is not cached.
+pub fn silence(command: &str) -> String {
+    format!("its tool `{command}` did not answer within {} seconds", PATIENCE.as_secs())
 }

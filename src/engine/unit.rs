@@ -20,7 +20,7 @@ use super::base;
 use super::lookup::{self, Found};
 use super::prepare::Prepared;
 use super::workspace::{Place, Room, Rooms, Workspace};
-use super::{Ended, Keyed, RunContext, Shared, collect};
+use super::{Ended, Keyed, RunContext, Shared, collect, why};
 use crate::digest::Digest;
 use crate::disk::{Lock, Turn};
 use crate::event::{Artifact, NodeFinished, Outcome};
@@ -295,7 +295,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
         manifest = job.prepared.manifest.stored(Some(reads));
         let explain = |cache: &Cache| {
             let files = Some((&repo, job.node(), tree, reads));
-            lookup::why(cache, job.context(), &job.planned().id, &job.prepared.manifest, files)
+            why::changed(cache, job.context(), &job.planned().id, (&job.prepared.manifest, key), files)
         };
         let fresh = job.context().options.fresh && job.planned().role == Role::Run;
         match &cache {
@@ -312,7 +312,7 @@ fn leased(job: &Job) -> Result<Ready, Early> {
                         return Err(hit(job, *entry, moved, base, (key, quick_key)));
                     }
                     Found::Miss { right: given, reason } => {
-                        why = reason.map_or_else(|| explain(cache), str::to_owned);
+                        why = reason.unwrap_or_else(|| explain(cache));
                         right = Some(given);
                     }
                 }

@@ -207,7 +207,7 @@ fn cache(node: &Node, cache: &Cache, known: &Known) -> Value {
 }
 
 /// As a file spells it: `1h30m`.
-fn period(period: Duration) -> String {
+pub fn period(period: Duration) -> String {
     let mut rest = period.as_millis();
     let mut text = String::new();
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {

@@ -25,6 +25,8 @@ const STARTS_FROM: &str = "commits it starts from";
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
     items: Vec<Item>,
+    /// Something that it should cover is not known.
+    doubt: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub enum Difference {
     Item(String),
     /// The files it reads: the trees tell which.
     Reads,
+    /// The earlier one says nothing.
+    Unknown,
     None,
 }
 
@@ -61,6 +65,15 @@ impl Manifest {
     /// `what` is unique within a manifest.
     pub fn add(&mut self, what: impl Into<String>, value: impl AsRef<[u8]>) {
         self.items.push(Item { what: what.into(), value: value.as_ref().to_vec() });
+    }
+
+    /// Something that the key should cover is not known: there is no key then, for this reason.
+    pub fn doubt(&mut self, why: String) {
+        self.doubt.get_or_insert(why);
+    }
+
+    pub fn doubted(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// The key that needs no tree: `base` and `heads` are commit ids in hexadecimal.
@@ -106,6 +119,9 @@ impl Manifest {
 impl StoredManifest {
     /// The first item of `self` that `earlier` does not have or has with another value, then the first it lost.
     pub fn difference(&self, earlier: &Self) -> Difference {
+        if earlier.items.is_empty() {
+            return Difference::Unknown;
+        }
         let value = |list: &Self, what: &str| {
             list.items.iter().find(|(name, _)| name == what).map(|(_, value)| value.clone())
         };
@@ -123,6 +139,19 @@ impl StoredManifest {
             }
         }
         Difference::None
+    }
+
+    /// In how many items two of them differ.
+    pub fn distance(&self, other: &Self) -> usize {
+        let own: std::collections::HashMap<&str, &str> =
+            self.items.iter().map(|(what, value)| (&**what, &**value)).collect();
+        let (mut equal, mut common) = (0, 0);
+        for (what, value) in &other.items {
+            let found = own.get(&**what);
+            common += usize::from(found.is_some());
+            equal += usize::from(found == Some(&&**value));
+        }
+        self.items.len() + other.items.len() - common - equal
     }
 }
 
@@ -155,7 +184,10 @@ mod tests {
         check(&[("script", "make")], "environment variable A removed");
         let same = manifest(&[("script", "make"), ("environment variable A", "1")]);
         assert_eq!(same.stored(Some(Digest::of_bytes(b"other"))).difference(&old), Difference::Reads);
-        assert_eq!(same.stored(Some(Digest::of_bytes(b"tree"))).difference(&old), Difference::None);
+        let equal = same.stored(Some(Digest::of_bytes(b"tree")));
+        assert_eq!(equal.difference(&old), Difference::None);
+        assert_eq!(equal.difference(&StoredManifest::default()), Difference::Unknown);
+        assert_eq!((equal.distance(&old), same.stored(None).distance(&old)), (0, 1));
     }
 
     proptest! {

@@ -7,9 +7,17 @@ pub use spawn::{Child, Exit, Start, Status};
 pub use start::StartError;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// Most bytes of each stream of a tool that has a time limit.
+pub const MAX_PRINTED: u64 = 1024 * 1024;
+
+/// Between two looks at whether a tool has ended that closed its output.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A helper command that is run to its end, such as `git`: own process group (a Ctrl-C in the terminal is for us to
 /// handle), no standard input unless given.
@@ -102,6 +110,61 @@ impl Tool {
         Ok(ToolOutput { code: exit_code(output.status), stdout: output.stdout, stderr: output.stderr })
     }
 
+    /// Runs it to its end, at most so long; then its process group is killed, and there is no output. So too when it prints more
+    /// than [`MAX_PRINTED`], or leaves a process behind that holds its output open. Gives it no input.
+    ///
+    /// # Errors
+    /// When it cannot be started or its pipes fail.
+    pub fn run_within(self, time: Duration) -> io::Result<Option<ToolOutput>> {
+        let began = Instant::now();
+        let mut command = self.command();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn()?;
+        let (printed, prints) = channel();
+        for (number, pipe) in [
+            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (Some(mut pipe), printed) = (pipe, printed.clone()) else { continue };
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let read = pipe.by_ref().take(MAX_PRINTED).read_to_end(&mut bytes);
+                // One that has more to say is left waiting, and is out of time some day.
+                let is_all = (bytes.len() as u64) < MAX_PRINTED;
+                drop(printed.send((number, read.map(|_| bytes), is_all)));
+                if !is_all {
+                    io::copy(&mut pipe, &mut io::sink()).ok();
+                }
+            });
+        }
+        let left = || time.checked_sub(began.elapsed()).unwrap_or_default();
+        let mut output = [Vec::new(), Vec::new()];
+        let mut complete = 0;
+        while complete < 2
+            && let Ok((number, bytes, true)) = prints.recv_timeout(left())
+        {
+            output[number] = bytes?;
+            complete += 1;
+        }
+        loop {
+            if complete == 2
+                && let Some(status) = child.try_wait()?
+            {
+                let [stdout, stderr] = output;
+                return Ok(Some(ToolOutput { code: exit_code(status), stdout, stderr }));
+            }
+            if complete < 2 || left().is_zero() {
+                let group = rustix::process::Pid::from_child(&child);
+                rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+                child.wait()?;
+                return Ok(None);
+            }
+            std::thread::sleep(LOOK.min(left()));
+        }
+    }
+
     /// Runs it to its end on our own standard streams and in our process group, as a shell's child; gives its exit code.
     ///
     /// # Errors
@@ -138,4 +201,31 @@ impl Tool {
 fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn within(script: &str, time: Duration) -> Option<ToolOutput> {
+        Tool::new("sh").args(["-c", script]).run_within(time).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_tool_with_a_time_limit_gives_what_it_printed() {
+        let output = within("echo out; echo err >&2; exit 3", LONG).unwrap();
+        assert_eq!((output.code, &*output.stdout, &*output.stderr), (3, &b"out\n"[..], &b"err\n"[..]));
+    }
+
+    #[test]
+    fn one_that_never_ends_or_never_stops_talking_gives_nothing() {
+        let began = Instant::now();
+        assert!(within("sleep 1000", Duration::from_millis(50)).is_none());
+        assert!(within("sleep 1000 & echo left", Duration::from_millis(50)).is_none());
+        assert!(within("exec >&- 2>&-; sleep 1000", Duration::from_millis(50)).is_none());
+        assert!(within("yes", LONG).is_none());
+        assert!(began.elapsed() < LONG);
+    }
 }

@@ -166,8 +166,8 @@ impl<R: Read> Reader<R> {
             ENTRY if length > MAX_PACKET => Err(ArchiveError::TooLarge { max: MAX_PACKET }),
             ENTRY => Ok(Record::Entry(length)),
             ARTIFACT if length >= 32 => {
-                let digest = hexadecimal(&self.bytes(32)?);
-                Ok(Record::Artifact(Digest::from_hex(&digest).expect("32 bytes"), length - 32))
+                let digest = Digest::from_slice(&self.bytes(32)?).expect("32 bytes");
+                Ok(Record::Artifact(digest, length - 32))
             }
             END if length == 32 && self.bytes(32)? == so_far => match self.input.read(&mut [0]) {
                 Ok(0) => Ok(Record::End),
@@ -199,10 +199,6 @@ impl<R: Read> Reader<R> {
         self.hasher.update(&bytes);
         Ok(bytes)
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads an archive to its end and takes nothing of it. Returns how many entries it has.

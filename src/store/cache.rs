@@ -129,8 +129,14 @@ impl Cache {
         Right { key, quick_key }
     }
 
-    pub fn latest(&self, workflow: &str, node: &str) -> Option<Entry> {
-        index::latest(&self.connection, workflow, node).ok().flatten()
+    /// The newest entries of a node, newest first.
+    pub fn latest(&self, workflow: &str, node: &str, count: usize) -> Vec<Entry> {
+        index::latest(&self.connection, workflow, node, count).unwrap_or_default()
+    }
+
+    /// When a node failed last, as far as that is known.
+    pub fn failure(&self, workflow: &str, node: &str) -> Option<index::Failure> {
+        index::failure(&self.connection, workflow, node).ok().flatten()
     }
 
     pub fn merge(&self, key: Digest) -> Option<String> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::cache::{self, Entry};
 use super::{Store, StoreError, journal};
+use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::event::{Outcome, RunEvent};
 use crate::name::RunId;
@@ -126,6 +127,16 @@ fn immutable(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
+/// Tables that came later: an index without them is whole, and says nothing of what they hold.
+const LATER: &str = "
+create table if not exists failures (
+  workflow text not null, node text not null, run text not null, key blob, time integer not null,
+  primary key (workflow, node)) without rowid;
+create table if not exists uses (key blob primary key, used integer not null) without rowid;
+create table if not exists days (
+  day integer primary key, hits integer not null, misses integer not null, saved_ms integer not null, seen blob) without rowid;
+";
+
 fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -154,6 +165,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         }
         connection.execute_batch("commit")?;
     }
+    connection.execute_batch(LATER)?;
     Ok(connection)
 }
 
@@ -241,10 +253,59 @@ fn add_journal(connection: &Connection, journal: &journal::Journal) -> rusqlite:
                     saved.insert_if_newer(connection)?;
                 }
             }
+            RunEvent::NodeFinished(finished) if finished.outcome.is_failure() && finished.attempts > 0 => {
+                let time = record.time.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
+                let failure = Failure { run: record.run.to_string(), key: None, time };
+                add_failure(connection, &workflow, &finished.node, &failure)?;
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The last time that a node ran and failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub run: String,
+    /// Under which its result would have been saved.
+    pub key: Option<Digest>,
+    /// Milliseconds since the epoch.
+    pub time: i64,
+}
+
+/// Remembers a failure, unless a later one is known.
+pub fn add_failure(
+    connection: &Connection,
+    workflow: &str,
+    node: &str,
+    failure: &Failure,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "insert into failures values (?1, ?2, ?3, ?4, ?5) on conflict (workflow, node) do update set \
+             run = ?3, key = ?4, time = ?5 where time <= ?5",
+        )?
+        .execute(params![
+            workflow,
+            node,
+            failure.run,
+            failure.key.as_ref().map(|key| key.as_bytes().as_slice()),
+            failure.time
+        ])?;
+    Ok(())
+}
+
+pub fn failure(connection: &Connection, workflow: &str, node: &str) -> rusqlite::Result<Option<Failure>> {
+    connection
+        .prepare_cached("select run, key, time from failures where workflow = ?1 and node = ?2")?
+        .query_map([workflow, node], |row| {
+            let key: Option<Vec<u8>> = row.get(1)?;
+            let key = key.and_then(|key| Digest::from_slice(&key));
+            Ok(Failure { run: row.get(0)?, key, time: row.get(2)? })
+        })?
+        .next()
+        .transpose()
 }
 
 /// The median of the recent durations of each node of a workflow, milliseconds.
@@ -293,16 +354,18 @@ fn median(numbers: &[u64]) -> u64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0)
 }
 
-/// The newest entry of a node, for explanations.
-pub fn latest(connection: &Connection, workflow: &str, node: &str) -> rusqlite::Result<Option<Entry>> {
-    let body: Option<String> = connection
-        .prepare_cached(
-            "select body from entries where workflow = ?1 and node = ?2 order by created desc limit 1",
-        )?
-        .query_map([workflow, node], |row| row.get(0))?
-        .next()
-        .transpose()?;
-    Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+/// The newest entries of a node, newest first, for explanations.
+pub fn latest(
+    connection: &Connection,
+    workflow: &str,
+    node: &str,
+    count: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = connection.prepare_cached(
+        "select body from entries where workflow = ?1 and node = ?2 order by created desc limit ?3",
+    )?;
+    let bodies = statement.query_map(params![workflow, node, count as i64], |row| row.get::<_, String>(0))?;
+    Ok(bodies.flatten().filter_map(|body| serde_json::from_str(&body).ok()).collect())
 }
 
 #[cfg(test)]

@@ -43,6 +43,12 @@ pub enum Index {
         key: Digest,
         result: String,
     },
+    /// A node ran and failed.
+    Failure {
+        workflow: String,
+        node: String,
+        failure: index::Failure,
+    },
     /// Nothing to store: others may have their turn once everything before it can be found.
     Release(crate::disk::Turn),
 }
@@ -250,6 +256,9 @@ impl Writer {
                         cache::add_quick(&self.connection, *quick_key, *key, commit.as_deref())?;
                     }
                     Index::Merge { key, result } => cache::add_merge(&self.connection, *key, result)?,
+                    Index::Failure { workflow, node, failure } => {
+                        index::add_failure(&self.connection, workflow, node, failure)?;
+                    }
                     Index::Release(_) => {}
                 }
             }

@@ -13,6 +13,7 @@ mod cache;
 mod cache_damage;
 mod cache_keys;
 mod cache_law;
+mod cache_why;
 mod conditions;
 mod merges;
 mod outputs;

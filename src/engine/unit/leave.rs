@@ -10,7 +10,8 @@ use crate::git::tree::{self, Globs};
 use crate::git::{CommitId, GitError, Lease, Stamp};
 use crate::host;
 use crate::store::artifacts;
-use crate::store::cache::Entry;
+use crate::store::cache::{Entry, Right};
+use crate::store::index::Failure;
 use crate::store::recorder::{Index, Objects};
 use crate::workflow::model::Workspace as Kind;
 
@@ -79,6 +80,18 @@ fn end_now(mut job: Job, mut ready: Ready, mut ran: Ran) -> Done {
             }
             index.extend(ready.turn.take().map(Index::Release));
         }
+    }
+    if ran.outcome.is_failure() {
+        let right = ready.right.as_ref();
+        index.push(Index::Failure {
+            workflow: job.context().workflow.name.clone(),
+            node: job.planned().id.clone(),
+            failure: Failure {
+                run: job.context().id.to_string(),
+                key: right.map(Right::key),
+                time: jiff::Timestamp::now().as_millisecond(),
+            },
+        });
     }
     let message = match ran.outcome {
         Outcome::Succeeded => ready.why.clone(),
