@@ -36,6 +36,14 @@ impl Workspace {
             Place::Repo { path, .. } => path,
         }
     }
+
+    /// The same, unless others may work there as well.
+    pub fn files_of_its_own(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Slot(_) | Place::Scratch => Some(self.path()),
+            Place::Repo { .. } => None,
+        }
+    }
 }
 
 /// A small directory of its own for one running node: `work` (scratch), `out` (`$SPB_OUT`), `output` (`$SPB_OUTPUT`).

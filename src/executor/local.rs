@@ -3,8 +3,8 @@
 //! Everything happens in one future: no helper task, no thread. The leader's exit decides the end: what else is in
 //! its group is killed then, and a process that left the group but still holds the output is looked for by its
 //! environment (`host::sweep`), so nothing can keep a finished task open. One that left the group and gave up the
-//! output (a daemon; a background job of a shell with `set -m`) is not noticed here: a sweep at the end of the run
-//! finds it.
+//! output (a daemon; a background job of a shell with `set -m`), or emptied its environment, is not noticed here: who
+//! runs the task looks for what it left (`host::orphans`).
 //!
 //! A timeout counts running time. The monotonic clock stands still while a Linux machine sleeps, and time is counted
 //! in steps of a second of which each counts two at most: when the engine was stopped (Ctrl-Z) for an hour, its tasks

@@ -69,6 +69,7 @@ pub(super) struct Stat {
     pub ended: bool,
     pub parent: u32,
     pub group: u32,
+    pub session: u32,
     pub started: u64,
 }
 
@@ -82,7 +83,7 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
     parse(&text[..length])
 }
 
-/// `pid (name) state parent group ...`, start time is field 22. The name may hold anything, `)` too.
+/// `pid (name) state parent group session ...`, start time is field 22. The name may hold anything, `)` too.
 #[cfg(target_os = "linux")]
 fn parse(text: &[u8]) -> Option<Stat> {
     let after_name = text.iter().rposition(|byte| *byte == b')')? + 1;
@@ -91,9 +92,10 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // Fields 6 to 21 lie between.
-    let started = fields.nth(16)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), parent, group, started })
+    let session = fields.next()?.parse().ok()?;
+    // Fields 7 to 21 lie between.
+    let started = fields.nth(15)?.parse().ok()?;
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), parent, group, session, started })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -108,6 +110,7 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
         ended: matches!(process.status(), sysinfo::ProcessStatus::Zombie | sysinfo::ProcessStatus::Dead),
         parent: process.parent().map_or(0, sysinfo::Pid::as_u32),
         group: group.map_or(0, |group| group.as_raw_nonzero().get() as u32),
+        session: 0,
         started: process.start_time(),
     })
 }
@@ -121,7 +124,10 @@ mod tests {
     fn a_name_with_brackets_and_spaces_is_no_obstacle() {
         let line = b"42 (a) R 1 2 (b) S 7 40 3 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 12345 99 100";
         let stat = parse(line).unwrap();
-        assert_eq!((stat.parent, stat.group, stat.started, stat.ended), (7, 40, 12345, false));
+        assert_eq!(
+            (stat.parent, stat.group, stat.session, stat.started, stat.ended),
+            (7, 40, 3, 12345, false)
+        );
     }
 
     #[test]

@@ -545,6 +545,11 @@ impl Gate {
         Self { here, go, arrivals }
     }
 
+    /// A file of the gate's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.here.with_extension(name)
+    }
+
     /// For the node: says its process id, then waits.
     pub fn script(&self) -> String {
         format!("echo $$ > '{}'; read -r _ < '{}'", self.here.display(), self.go.display())

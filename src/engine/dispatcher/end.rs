@@ -39,6 +39,7 @@ impl Dispatcher {
             let ended = tokio::task::spawn_blocking(move || {
                 if must_sweep {
                     host::sweep(shared.runs[number].id.as_str(), None);
+                    host::orphans::end(None);
                 }
                 finish::run(&shared, finish)
             });

@@ -9,6 +9,7 @@ use super::{Done, Job, Ready, leave, plain, retry, slot};
 use crate::engine::workspace::Place;
 use crate::event::{LiveEvent, LogPlace, Outcome, RunEvent};
 use crate::executor::{Ended, Finished, Stop, Task, local};
+use crate::host;
 use crate::store::recorder::{Notice, Objects};
 use crate::workflow::model::{Effect, OutputFrom};
 
@@ -81,6 +82,9 @@ pub async fn run(job: Job, mut ready: Ready) -> Done {
             return leave::end(job, ready, stopped).await;
         }
         attempt += 1;
+        if host::orphans::has_any() == Some(true) {
+            leave::end_daemons(&job, ready.workspace.files_of_its_own());
+        }
         if let Err(message) = leave::back_to_base(&job, &mut ready) {
             let failed = Ran { outcome: Outcome::Failed, message, ..ran };
             return leave::end(job, ready, failed).await;

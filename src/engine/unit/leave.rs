@@ -1,5 +1,7 @@
 //! What a node leaves: outputs, artifacts and its commit, checked against what it promised; then its place is given back.
 
+use std::path::Path;
+
 use super::attempt::{Ran, log_place};
 use super::{Asked, Base, Done, Job, Ready, collect, furnish};
 use crate::disk;
@@ -28,8 +30,7 @@ pub async fn end(job: Job, ready: Ready, ran: Ran) -> Done {
     let work = move || {
         if orphans != Some(false) {
             // A daemon that the node left would write into what is captured, and into the next node's place.
-            host::sweep(job.context().id.as_str(), Some(&job.planned().id));
-            host::orphans::reap();
+            end_daemons(&job, ready.workspace.files_of_its_own());
         }
         end_now(job, ready, ran)
     };
@@ -37,6 +38,12 @@ pub async fn end(job: Job, ready: Ready, ran: Ran) -> Done {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
+}
+
+/// Ends what the node left running, whatever it did to escape.
+pub fn end_daemons(job: &Job, place: Option<&Path>) {
+    host::sweep(job.context().id.as_str(), Some(&job.planned().id));
+    host::orphans::end(place);
 }
 
 fn end_now(mut job: Job, mut ready: Ready, mut ran: Ran) -> Done {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::attempt::{self, Ran};
-use super::{Done, Job, Outcome, blocking, conflict_of, maker, plain};
+use super::{Done, Job, Outcome, blocking, conflict_of, leave, maker, plain};
 use crate::disk::{self, Durability, Lock};
 use crate::engine::base;
 use crate::engine::prepare::{self, Settler};
@@ -231,8 +231,7 @@ fn prompt(asked: &str, marked: &Marked) -> String {
 fn end(job: &Job, mut desk: Desk, mut ran: Ran) -> Result<CommitId, Box<Ran>> {
     if host::orphans::has_any() != Some(false) {
         // A daemon that the agent left would write into what is captured, and into the next node's place.
-        host::sweep(job.context().id.as_str(), Some(&job.planned().id));
-        host::orphans::reap();
+        leave::end_daemons(job, Some(desk.lease.path()));
     }
     let settled = match ran.outcome {
         Outcome::Succeeded => taken(job, &mut desk).inspect_err(|message| {
