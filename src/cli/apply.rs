@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use super::load::{self, KeptTrees};
 use super::prompt::{self, Later, Prompt};
-use super::{Context, Exit, Failure, answer, load, out, plan, worktrees};
+use super::{Context, Exit, Failure, answer, out, plan, worktrees};
 use crate::engine::gate::Patience;
 use crate::engine::setup::{self, Request};
 use crate::git::{Repo, RepoPath};
@@ -163,8 +164,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         return plan::show(&args.work, args.show.json, context);
     }
     let repository = context.repository()?;
-    let requests =
-        load::requests(&repository, &args.work, &load::options(&args.work.select, args.fail_fast))?;
+    let options = load::options(&args.work.select, args.fail_fast);
+    let requests = load::requests(&repository, &args.work, &options, &KeptTrees::of(&repository))?;
     warn_of_uncommitted(&repository, &requests);
     carry_out(context, repository, requests, args.work.jobs, &args.show, args.quiet, args.wait)
 }
@@ -213,6 +214,8 @@ pub fn carry_out(
         out::note(summary::render(runs.values(), &store, changed).trim_end());
     }
     worktrees::gc::after_run(context, bounds);
+    // The process ends now: to free every small value of a large run first would only take time.
+    std::mem::forget(runs);
     if let Some(reason) = report.store_failed {
         return Err(Failure::environment(format!(
             "the run was stopped, because it could not be recorded: {reason}"

@@ -11,16 +11,19 @@ use indexmap::IndexMap;
 
 use super::apply::{Inputs, Jobs, Select, Work};
 use super::{Context, Exit, Failure, out};
+use crate::digest::Digest;
+use crate::disk::{self, Durability};
 use crate::engine::gate::Patience;
 use crate::engine::setup::{Request, Settings, selection};
 use crate::event::Options;
 use crate::git::{Repo, RepoPath};
 use crate::plan::{Plan, PlanError, Selection, cycle, expand};
+use crate::store::Store;
 use crate::store::recorder::Notice;
 use crate::workflow::input::{self, Given};
 use crate::workflow::model::Workflow;
 use crate::workflow::problem::{Problems, Severity};
-use crate::workflow::{self, show};
+use crate::workflow::{self, Trees, show};
 
 /// Columns of a diagnostic where no terminal says otherwise.
 const DIAGNOSTIC_WIDTH: usize = 100;
@@ -30,8 +33,8 @@ const DIAGNOSTIC_WIDTH: usize = 100;
 ///
 /// # Errors
 /// A silent one after the problems were shown, or why the file cannot be read.
-pub fn workflow(path: &Path, strict: bool) -> Result<Workflow, Failure> {
-    let loaded = read(path)?;
+pub fn workflow(path: &Path, strict: bool, trees: Option<&dyn Trees>) -> Result<Workflow, Failure> {
+    let loaded = read(path, trees)?;
     show_problems(&loaded.problems);
     let is_bad = is_bad(&loaded.problems, strict);
     loaded.workflow.filter(|_| !is_bad).ok_or_else(|| Failure::silent(Exit::Invalid))
@@ -41,8 +44,12 @@ pub fn workflow(path: &Path, strict: bool) -> Result<Workflow, Failure> {
 ///
 /// # Errors
 /// Why the file cannot be read.
-pub fn read(path: &Path) -> Result<workflow::Loaded, Failure> {
-    workflow::read_with(path, cycle::problems).map_err(|error| {
+pub fn read(path: &Path, trees: Option<&dyn Trees>) -> Result<workflow::Loaded, Failure> {
+    let loaded = match trees {
+        Some(trees) => workflow::read_kept(path, trees, cycle::problems),
+        None => workflow::read_with(path, cycle::problems),
+    };
+    loaded.map_err(|error| {
         Failure::invalid(error.to_string())
             .with_help("give the path of a workflow file, or make one: `spb init`")
     })
@@ -56,15 +63,51 @@ pub fn show_problems(problems: &Problems) {
     }
 }
 
+/// The parsed forms of large files, beside the texts that runs keep.
+#[derive(Debug)]
+pub struct KeptTrees {
+    store: Store,
+    /// Commands that only look write nothing.
+    is_writable: bool,
+}
+
+impl KeptTrees {
+    pub fn read_only(repository: &RepoPath) -> Self {
+        Self { store: Store::at(&repository.common_dir), is_writable: false }
+    }
+
+    pub fn of(repository: &RepoPath) -> Self {
+        Self { is_writable: true, ..Self::read_only(repository) }
+    }
+}
+
+impl Trees for KeptTrees {
+    fn get(&self, text: Digest) -> Option<Vec<u8>> {
+        std::fs::read(self.store.workflow_tree(&text.to_hex())).ok()
+    }
+
+    fn put(&self, text: Digest, tree: &[u8]) {
+        // One that cannot be kept costs time, not the run. Whether the store is sound is not known yet: it must be there.
+        if self.is_writable && self.store.workflows_directory().is_dir() {
+            drop(disk::replace(&self.store.workflow_tree(&text.to_hex()), tree, Durability::Crash));
+        }
+    }
+}
+
 /// All files with their inputs, as requests on a base.
 ///
 /// # Errors
 /// Everything that is wrong with files, inputs and selection, shown at once.
-pub fn requests(repository: &RepoPath, work: &Work, options: &Options) -> Result<Vec<Request>, Failure> {
+pub fn requests(
+    repository: &RepoPath,
+    work: &Work,
+    options: &Options,
+    trees: &dyn Trees,
+) -> Result<Vec<Request>, Failure> {
     let mut workflows = Vec::new();
     let mut failure = None;
     for file in &work.files {
-        match workflow(file, work.strict) {
+        match workflow(file, work.strict, Some(trees)) {
             Ok(workflow) => workflows.push((file, Arc::new(workflow))),
             Err(error) => {
                 out::failure(&error);
@@ -110,7 +153,7 @@ pub fn requests(repository: &RepoPath, work: &Work, options: &Options) -> Result
 /// # Errors
 /// Everything that is wrong with file and inputs.
 pub fn plan(file: &Path, inputs: &Inputs) -> Result<Plan, Failure> {
-    let workflow = workflow(file, false)?;
+    let workflow = workflow(file, false, None)?;
     let inputs = resolved(&workflow, given(inputs)?)?;
     Plan::new(Arc::new(workflow), inputs, &Selection::default()).map_err(plan_failure)
 }

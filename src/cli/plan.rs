@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::apply::Work;
-use super::{Context, Exit, Failure, load, out};
+use super::load::{self, KeptTrees};
+use super::{Context, Exit, Failure, out};
 use crate::engine::RunContext;
 use crate::engine::foresee::{self, Foreseen, Looked};
 use crate::engine::setup;
@@ -42,7 +43,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 /// As [`run`].
 pub fn show(work: &Work, as_json: bool, context: &Context) -> Result<Exit, Failure> {
     let (repository, _) = context.store()?;
-    let requests = load::requests(&repository, work, &load::options(&work.select, false))?;
+    let options = load::options(&work.select, false);
+    let requests = load::requests(&repository, work, &options, &KeptTrees::read_only(&repository))?;
     let files: Vec<(String, String)> =
         requests.iter().map(|request| (request.file.clone(), request.base_revision.clone())).collect();
     let (listener, _nobody) = std::sync::mpsc::channel();

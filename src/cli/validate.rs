@@ -37,7 +37,7 @@ pub fn run(args: &Args, _context: &Context) -> Result<Exit, Failure> {
     let mut bad = false;
     let mut found = Vec::new();
     for file in &args.files {
-        let loaded = match load::read(file) {
+        let loaded = match load::read(file, None) {
             Ok(loaded) => loaded,
             Err(failure) if args.files.len() == 1 && !args.json => return Err(failure),
             Err(failure) => {

@@ -101,7 +101,7 @@ impl Cache {
         )?;
         let mut rows = statement.query([key.as_bytes().as_slice()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let Some(mut entry) = whole(row)? else { return Ok(None) };
+        let Some(mut entry) = without_manifest(row)? else { return Ok(None) };
         if entry.created < oldest {
             return Ok(None);
         }
@@ -176,12 +176,34 @@ pub struct Stats {
 }
 
 fn whole(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Box<Entry>>> {
+    Ok(sound(row)?.and_then(|body| serde_json::from_slice(body).ok()))
+}
+
+/// The same without the explanation of its key, which a hit has no use for.
+fn without_manifest(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Box<Entry>>> {
+    #[derive(Deserialize)]
+    struct Body {
+        result: NodeResult,
+        base_tree: Option<String>,
+        duration_ms: u64,
+        usage: Usage,
+        log: Option<LogPlace>,
+        created: i64,
+    }
+    let Some(body) = sound(row)? else { return Ok(None) };
+    let Ok(Body { result, base_tree, duration_ms, usage, log, created }) = serde_json::from_slice(body)
+    else {
+        return Ok(None);
+    };
+    let manifest = StoredManifest::default();
+    Ok(Some(Box::new(Entry { result, base_tree, duration_ms, usage, log, created, manifest })))
+}
+
+/// The bytes of an entry, if they are what was stored.
+fn sound<'r>(row: &'r rusqlite::Row<'_>) -> rusqlite::Result<Option<&'r [u8]>> {
     let body = row.get_ref(0)?.as_bytes().unwrap_or_default();
     let sum = row.get_ref(1)?.as_bytes().unwrap_or_default();
-    if Digest::of_bytes(body).as_bytes() != sum {
-        return Ok(None);
-    }
-    Ok(serde_json::from_slice(body).ok())
+    Ok((Digest::of_bytes(body).as_bytes() == sum).then_some(body))
 }
 
 /// An entry on its way into the index.

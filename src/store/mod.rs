@@ -107,6 +107,11 @@ impl Store {
         self.workflows_directory().join(format!("{digest}.yaml"))
     }
 
+    /// The parsed form of that text, if it is large.
+    pub fn workflow_tree(&self, digest: &str) -> PathBuf {
+        self.workflows_directory().join(format!("{digest}.tree"))
+    }
+
     /// Held by the engine of a run for as long as it lives.
     pub fn run_lock(&self, run: &RunId) -> PathBuf {
         self.run_directory(run).join("lock")

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check;
+use super::compiled::{self, Trees};
 use super::files::{self, Fetch, Files, ReadError};
 use super::model::{Source, Workflow};
-use super::parse;
 use super::problem::{Problem, Problems, Severity, Span};
 
 /// Problems shown of one file; a file with more has one cause.
@@ -39,6 +38,19 @@ pub fn read_with(path: &Path, more: impl Fn(&Workflow) -> Vec<Problem>) -> Resul
     Ok(load_with(path, files::bytes_of(path)?, more))
 }
 
+/// The same with the tree of a large file kept.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_kept(
+    path: &Path,
+    trees: &dyn Trees,
+    more: impl Fn(&Workflow) -> Vec<Problem>,
+) -> Result<Loaded, ReadError> {
+    let bytes = files::bytes_of(path)?;
+    Ok(check(path, bytes, &files::disk(path), Some(trees), more))
+}
+
 /// Checks the bytes of a file; those that it includes and uses come from the disk. Total: every input gives a workflow
 /// or at least one error, and never a panic.
 pub fn load(path: &Path, bytes: Vec<u8>) -> Loaded {
@@ -59,6 +71,16 @@ pub fn load_from(
     fetch: &Fetch<'_>,
     more: impl Fn(&Workflow) -> Vec<Problem>,
 ) -> Loaded {
+    check(path, bytes, fetch, None, more)
+}
+
+fn check(
+    path: &Path,
+    bytes: Vec<u8>,
+    fetch: &Fetch<'_>,
+    trees: Option<&dyn Trees>,
+    more: impl Fn(&Workflow) -> Vec<Problem>,
+) -> Loaded {
     let (text, problem) = decode(bytes);
     let source = Arc::new(Source::new(path, text));
     if let Some(problem) = problem {
@@ -67,11 +89,11 @@ pub fn load_from(
             problems: Problems { source, others: Vec::new(), list: vec![problem] },
         };
     }
-    let (tree, mut list) = parse::parse(&source.text);
+    let (tree, mut list) = compiled::parse(&source.text, trees);
     let mut workflow = None;
     let files = Files::new(fetch, &more, source.clone());
     if let Some(tree) = &tree {
-        let checked = check::check(&files, &source, tree);
+        let checked = super::check::check(&files, &source, tree);
         list.extend(checked.problems);
         list.extend(checked.workflow.as_ref().map(&more).unwrap_or_default());
         workflow = checked.workflow;

@@ -25,6 +25,7 @@ mod check_scope;
 mod check_uses;
 mod check_worktrees;
 mod commands;
+mod compiled;
 pub mod contract;
 pub mod expr;
 mod file;
@@ -50,6 +51,7 @@ pub mod show;
 pub mod suggest;
 mod yaml;
 
+pub use compiled::Trees;
 pub use file_values::period;
 pub use files::{Fetch, ReadError, disk};
-pub use load::{Loaded, load, load_from, load_with, read, read_with};
+pub use load::{Loaded, load, load_from, load_with, read, read_kept, read_with};
