@@ -183,6 +183,16 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Waits until nobody has the lock for itself, and holds it together with others.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub fn share(path: &Path) -> Result<Self, DiskError> {
+        let file = Self::open(path)?;
+        file.lock_shared().map_err(|source| DiskError::new("lock", path, source))?;
+        Ok(Self { file })
+    }
+
     /// Takes the lock, or returns `None` when someone else has it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::load::{self, KeptTrees};
 use super::prompt::{self, Later, Prompt};
-use super::{Context, Exit, Failure, answer, out, plan, worktrees};
+use super::{Context, Exit, Failure, answer, cache, out, plan, worktrees};
 use crate::engine::gate::Patience;
 use crate::engine::setup::{self, Request};
 use crate::git::{Repo, RepoPath};
@@ -222,6 +222,7 @@ pub fn carry_out(
         ))
         .with_help("make room or mend the disk, then `spb resume`"));
     }
+    cache::limits::once_a_day(context, &repository);
     let worst = |exit: Exit| exit as u8;
     let exits = report.runs.iter().map(|run| Exit::of_run(run.finished.outcome));
     Ok(exits.max_by_key(|&exit| worst(exit)).unwrap_or(Exit::Done))

@@ -1,23 +1,31 @@
 //! `spb cache`: what is kept of earlier results.
 
+mod keep;
+pub mod limits;
+mod share;
+
 use std::io::{BufRead, Write};
 
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure, out};
-use crate::disk;
+use crate::disk::{self, Lock};
 use crate::git::{Repo, RepoPath};
 use crate::report::text;
 use crate::store::cache::{self, Cache};
 use crate::store::runs::{self, RunState};
+use crate::store::uses::{self, Helped};
 use crate::store::{Store, artifacts, index};
 
-/// Show and clear the cache of results
+/// Show, check, share and clear the cache of results
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   spb cache stats
+  spb cache gc --max-size 2GiB  keep it small
+  spb cache verify              is every result whole?
+  spb cache export cache.spb    for another clone, which says `spb cache import cache.spb`
   spb cache clear --yes         forget all results; runs, logs and branches stay")]
 pub struct Args {
     #[command(subcommand)]
@@ -27,6 +35,10 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Stats(StatsArgs),
+    Gc(keep::GcArgs),
+    Verify(keep::VerifyArgs),
+    Export(share::ExportArgs),
+    Import(share::ImportArgs),
     Clear(ClearArgs),
 }
 
@@ -61,6 +73,10 @@ const CACHE_REF: &str = "refs/spb/cache";
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     match &args.verb {
         Verb::Stats(args) => show(args, context),
+        Verb::Gc(args) => keep::gc(args, context),
+        Verb::Verify(args) => keep::verify(args, context),
+        Verb::Export(args) => share::export(args, context),
+        Verb::Import(args) => share::import(args, context),
         Verb::Clear(args) => clear(args, context),
     }
 }
@@ -77,6 +93,8 @@ struct Stats {
     stands_for_ms: u64,
     /// RFC 3339.
     oldest: Option<String>,
+    /// Over all runs that are remembered.
+    helped: Helped,
 }
 
 fn stats(store: &Store) -> Result<Stats, Failure> {
@@ -84,9 +102,9 @@ fn stats(store: &Store) -> Result<Stats, Failure> {
     let Some(connection) = index::open_to_read(store)? else {
         return Ok(Stats { artifacts, artifact_bytes, ..Stats::default() });
     };
-    let found = Cache::new(connection)
-        .stats()
-        .map_err(|source| crate::store::StoreError::Index { path: store.index_path(), source })?;
+    let fail = |source| crate::store::StoreError::Index { path: store.index_path(), source };
+    let helped = uses::helped(&connection).map_err(fail)?;
+    let found = Cache::new(connection).stats().map_err(fail)?;
     let oldest = found.oldest.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
     Ok(Stats {
         entries: found.entries.unsigned_abs(),
@@ -95,6 +113,7 @@ fn stats(store: &Store) -> Result<Stats, Failure> {
         artifact_bytes,
         stands_for_ms: found.saved_ms.unsigned_abs(),
         oldest: oldest.map(|time| format!("{time:.0}")),
+        helped,
     })
 }
 
@@ -106,13 +125,19 @@ fn show(args: &StatsArgs, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let oldest = stats.oldest.as_deref().map(|time| format!("\noldest     {}", text::local_time(time)));
+    let Helped { hits, misses, saved_ms } = stats.helped;
+    let part = (hits * 100).checked_div(hits + misses).map(|part| format!(" ({part}%)"));
     out::print(&format!(
-        "results    {} ({} in the index)\nartifacts  {} ({})\nstand for  {} of running nodes{}\n",
+        "results    {} ({} in the index)\nartifacts  {} ({})\nstand for  {} of running nodes\nhits       {hits} of \
+         {}{}, which saved {}{}\n",
         stats.entries,
         text::bytes(stats.entry_bytes),
         stats.artifacts,
         text::bytes(stats.artifact_bytes),
         text::duration(stats.stands_for_ms),
+        hits + misses,
+        part.unwrap_or_default(),
+        text::duration(saved_ms),
         oldest.unwrap_or_default(),
     ))?;
     Ok(Exit::Done)
@@ -132,6 +157,10 @@ fn clear(args: &ClearArgs, context: &Context) -> Result<Exit, Failure> {
     if !args.yes && !agreed(&before)? {
         return Err(Failure::invalid("nothing was cleared"));
     }
+    let _alone = match store.root().is_dir() {
+        true => Some(Lock::attempt(&store.in_use())?.ok_or_else(|| busy(&store))?),
+        false => None,
+    };
     let entries = if store.root().is_dir() { forget(&repository, &store)? } else { 0 };
     if args.json {
         let cleared = Cleared { entries, artifacts: before.artifacts, artifact_bytes: before.artifact_bytes };
@@ -158,6 +187,15 @@ fn forget(repository: &RepoPath, store: &Store) -> Result<usize, Failure> {
     }
     Repo::open(repository)?.delete_ref(CACHE_REF)?;
     Ok(entries)
+}
+
+/// What to say when a run may need what is to go.
+fn busy(store: &Store) -> Failure {
+    match refuse_while_running(store) {
+        Err(failure) => failure,
+        Ok(()) => Failure::environment("another spb uses the cache just now")
+            .with_help("wait for it, and try again"),
+    }
 }
 
 fn refuse_while_running(store: &Store) -> Result<(), Failure> {

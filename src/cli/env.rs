@@ -20,6 +20,9 @@ pub struct Env {
     pub worktrees_max_age: Option<String>,
     /// `$SPB_WORKTREES_MAX_SIZE`: how much disk the worktrees of a repository may take.
     pub worktrees_max_size: Option<String>,
+    /// `$SPB_CACHE_MAX_SIZE` and `$SPB_CACHE_MAX_AGE`: how large and how old the cache may grow.
+    pub cache_max_size: Option<OsString>,
+    pub cache_max_age: Option<OsString>,
     /// `PATH HOME USER LANG TERM TMPDIR SHELL`, those that are set.
     pub base: Vec<(OsString, OsString)>,
     /// `$NO_COLOR` is set and not empty (<https://no-color.org>).
@@ -41,6 +44,8 @@ impl Env {
             worktrees: given("SPB_WORKTREES").map(PathBuf::from),
             worktrees_max_age: given("SPB_WORKTREES_MAX_AGE").map(lossy),
             worktrees_max_size: given("SPB_WORKTREES_MAX_SIZE").map(lossy),
+            cache_max_size: given("SPB_CACHE_MAX_SIZE"),
+            cache_max_age: given("SPB_CACHE_MAX_AGE"),
             base: base.collect(),
             no_color: given("NO_COLOR").is_some(),
             ci: given("CI").is_some_and(|value| value != "false" && value != "0"),

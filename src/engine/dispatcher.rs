@@ -36,6 +36,7 @@ use crate::store::cache::Cache;
 use crate::store::index;
 use crate::store::recorder::{Index, Objects, RecorderThread};
 use crate::store::runs::RunView;
+use crate::store::uses::Uses;
 use crate::workflow::model::Action;
 use inside::Open;
 
@@ -61,6 +62,7 @@ pub struct Dispatcher {
     units: JoinSet<Done>,
     nodes_of_units: HashMap<Id, NodeId>,
     flights: Flights,
+    uses: Uses,
     stages: Stages,
     gates: Gates,
     stop: watch::Sender<Stop>,
@@ -119,6 +121,7 @@ impl Dispatcher {
             units: JoinSet::new(),
             nodes_of_units: HashMap::new(),
             flights: Flights::default(),
+            uses: Uses::default(),
             stages: Stages::new(&shared.runs),
             gates: Gates::new(&earlier, patience),
             stop: watch::Sender::new(Stop::Run),
@@ -186,7 +189,10 @@ impl Dispatcher {
             self.stages.tell(&self.shared, end);
         }
         let runs = self.finish().await;
-        let Self { shared, rooms, thread, mut failed, .. } = self;
+        let Self { shared, rooms, thread, mut failed, uses, _locks, .. } = self;
+        if !uses.is_empty() {
+            shared.recorder.index(Index::Uses(uses));
+        }
         rooms.remove();
         if !shared.recorder.flush() && store_failed.is_none() {
             // The thread that records has failed just now, and its reason is on its way.
@@ -457,6 +463,7 @@ impl Dispatcher {
     fn record(&mut self, node: NodeId, finished: NodeFinished, index: Vec<Index>, objects: Objects) {
         let journal = self.place(node).0.journal;
         let ended = unit::seen(&finished);
+        self.uses.note(&finished);
         self.shared.recorder.fact(journal, RunEvent::NodeFinished(Box::new(finished)), index, objects);
         self.note_end(node, ended);
     }

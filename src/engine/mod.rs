@@ -1,21 +1,25 @@
 //! Runs plans: one dispatcher loop, one unit per node. Tells everything through the recorder and knows nothing of how it
 //! is shown.
 
+pub mod audit;
 pub mod base;
 pub mod collect;
 pub mod copies;
 pub mod dispatcher;
+pub mod evict;
 pub mod finish;
 mod flights;
 pub mod foresee;
 pub mod gate;
 mod graph;
 pub mod inner;
+pub mod keep;
 pub mod lookup;
 pub mod prepare;
 mod presence;
 pub mod refs;
 pub mod setup;
+pub mod share;
 mod signals;
 mod stages;
 mod tools;

@@ -102,6 +102,8 @@ pub fn jobs(plans: &[&Plan], flag: Option<usize>, is_auto: bool) -> (usize, Stri
 pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, EngineError> {
     let store = Store::at(&settings.repo.common_dir);
     store.prepare()?;
+    // Before anything is looked up: from here on nothing that may be found goes away.
+    let in_use = Lock::share(&store.in_use())?;
     let connection = index::open(&store)?;
     let repo = Repo::open(&settings.repo)?;
     let pool = Pool::open(&settings.repo, settings.pool_directory.clone())?;
@@ -111,7 +113,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
 
     let mut runs = Vec::new();
     let mut journals = Vec::new();
-    let mut locks = Vec::new();
+    let mut locks = vec![in_use];
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;

@@ -2,6 +2,7 @@
 //! is not. git takes the name for the object and never writes it again, so that whoever makes the same object meets the
 //! damage for ever; and it refuses to read or replace a ref that holds nothing. Knows nothing of why the machine stopped.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -68,6 +69,66 @@ pub fn set_aside_lost_refs(repo: &RepoPath, since: SystemTime, aside: &Path) -> 
         }
     }
     Ok(moved)
+}
+
+/// Those of these objects that are missing or cannot be read to their end.
+///
+/// # Errors
+/// When git cannot be started.
+pub fn unreadable(repo: &RepoPath, ids: &[String]) -> Result<Vec<String>, GitError> {
+    let mut left = ids.to_vec();
+    let mut found = Vec::new();
+    while let Some(bad) = first_unreadable(repo, &left)? {
+        found.push(left.remove(bad));
+    }
+    Ok(found)
+}
+
+/// By commit, the contents that it brought against its first parent. One of which a tree is missing or damaged is left out.
+///
+/// # Errors
+/// When git cannot be started.
+pub fn brought(repo: &RepoPath, commits: &[String]) -> Result<HashMap<String, Vec<String>>, GitError> {
+    const WORDS: [&str; 6] = ["diff-tree", "--stdin", "-r", "--root", "--no-renames", "--raw"];
+    let ask = |commits: &[String]| {
+        let input = commits.iter().flat_map(|commit| [commit.as_bytes(), b"\n"]).flatten().copied().collect();
+        let tool = command::git_at(repo).input(input);
+        command::attempt(tool, &[&WORDS[..], &["--no-abbrev", "--always"]].concat())
+    };
+    let all = ask(commits)?;
+    if all.code == 0 {
+        return Ok(parsed(&all.stdout, commits));
+    }
+    let mut found = HashMap::new();
+    for commit in commits {
+        let one = ask(std::slice::from_ref(commit))?;
+        if one.code == 0 {
+            found.extend(parsed(&one.stdout, std::slice::from_ref(commit)));
+        }
+    }
+    Ok(found)
+}
+
+/// Lines of a commit's id, each before `:old-mode new-mode old-id new-id letter` of its files.
+fn parsed(printed: &[u8], commits: &[String]) -> HashMap<String, Vec<String>> {
+    let mut found: HashMap<String, Vec<String>> =
+        commits.iter().map(|commit| (commit.clone(), Vec::new())).collect();
+    let text = String::from_utf8_lossy(printed);
+    let mut commit = "";
+    for line in text.lines() {
+        match line.strip_prefix(':').map(|rest| rest.split(' ').collect::<Vec<_>>()) {
+            Some(words) => {
+                // Neither a file that went away nor a submodule is an object here.
+                if let [_, mode, _, id, ..] = words[..]
+                    && !matches!(mode, "000000" | "160000")
+                {
+                    found.entry(commit.to_owned()).or_default().push(id.to_owned());
+                }
+            }
+            None => commit = line.get(..40).unwrap_or(line),
+        }
+    }
+    found
 }
 
 /// Empty, or of the right length and nothing but zeros: file systems leave the one or the other.

@@ -228,6 +228,15 @@ impl Repo {
         self.blob(id.0)
     }
 
+    /// Its bytes, without reading them.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn content_size(&self, id: BlobId) -> Result<u64, GitError> {
+        let header = self.raw.odb().and_then(|objects| objects.read_header(id.0));
+        header.map(|(size, _)| size as u64).map_err(GitError::library("look at a file's content"))
+    }
+
     /// Keeps a content that nothing names yet.
     ///
     /// # Errors

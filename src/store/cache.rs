@@ -306,6 +306,6 @@ pub fn add_merge(connection: &Connection, key: Digest, result: &str) -> rusqlite
 /// When the index refuses.
 pub fn clear(connection: &Connection) -> rusqlite::Result<usize> {
     let entries = connection.execute("delete from entries", [])?;
-    connection.execute_batch("delete from quick; delete from merges;")?;
+    connection.execute_batch("delete from quick; delete from merges; delete from uses; delete from seen;")?;
     Ok(entries)
 }

@@ -134,7 +134,8 @@ create table if not exists failures (
   primary key (workflow, node)) without rowid;
 create table if not exists uses (key blob primary key, used integer not null) without rowid;
 create table if not exists days (
-  day integer primary key, hits integer not null, misses integer not null, saved_ms integer not null, seen blob) without rowid;
+  day integer primary key, hits integer not null, misses integer not null, saved_ms integer not null) without rowid;
+create table if not exists seen (keys blob primary key, day integer not null) without rowid;
 ";
 
 fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod artifacts;
 pub mod cache;
 pub mod decisions;
+pub mod entries;
 pub mod index;
 pub mod journal;
 pub mod operations;
@@ -12,6 +13,7 @@ pub mod packet;
 pub mod processes;
 pub mod recorder;
 pub mod runs;
+pub mod uses;
 
 use std::path::{Path, PathBuf};
 
@@ -136,6 +138,11 @@ impl Store {
 
     pub fn artifacts_directory(&self) -> PathBuf {
         self.root.join("artifacts")
+    }
+
+    /// Held by every run, together; by whoever removes what runs may need, alone.
+    pub fn in_use(&self) -> PathBuf {
+        self.root.join("use.lock")
     }
 
     pub fn index_path(&self) -> PathBuf {

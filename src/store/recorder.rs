@@ -49,6 +49,8 @@ pub enum Index {
         node: String,
         failure: index::Failure,
     },
+    /// What was taken from the cache.
+    Uses(super::uses::Uses),
     /// Nothing to store: others may have their turn once everything before it can be found.
     Release(crate::disk::Turn),
 }
@@ -258,6 +260,9 @@ impl Writer {
                     Index::Merge { key, result } => cache::add_merge(&self.connection, *key, result)?,
                     Index::Failure { workflow, node, failure } => {
                         index::add_failure(&self.connection, workflow, node, failure)?;
+                    }
+                    Index::Uses(uses) => {
+                        uses.write(&self.connection, jiff::Timestamp::now().as_millisecond())?;
                     }
                     Index::Release(_) => {}
                 }

@@ -11,8 +11,10 @@ mod common;
 
 mod cache;
 mod cache_damage;
+mod cache_keep;
 mod cache_keys;
 mod cache_law;
+mod cache_share;
 mod cache_why;
 mod conditions;
 mod merges;
