@@ -83,10 +83,9 @@ pub fn repair(store: &Store, repository: &RepoPath) -> Result<Option<Audit>, Eng
 }
 
 /// The objects that each commit brought, and those of all of them that cannot be read.
-fn objects(
-    repository: &RepoPath,
-    rows: &[Row],
-) -> Result<(HashMap<String, Vec<String>>, HashSet<String>), EngineError> {
+type Objects = (HashMap<String, Vec<String>>, HashSet<String>);
+
+fn objects(repository: &RepoPath, rows: &[Row]) -> Result<Objects, EngineError> {
     let mut commits: Vec<String> = rows
         .iter()
         .filter_map(|row| row.entry.as_ref()?.result.commit.clone())
