@@ -3,6 +3,7 @@
 
 mod attempt;
 mod leave;
+mod permit;
 mod retry;
 mod settle;
 mod slot;
@@ -189,7 +190,7 @@ fn scratch(job: &Job) -> Result<Ready, Early> {
         Keyed::Never | Keyed::Quick(_) => None,
     };
     Ok(Ready {
-        workspace: Workspace { place: Place::Scratch, room },
+        workspace: Workspace { place: Place::Scratch, room, permit: None },
         base: None,
         right,
         manifest: job.prepared.manifest.stored(None),
@@ -255,7 +256,7 @@ fn checkout(job: &Job) -> Result<Ready, Early> {
     })?;
     let lock = wait_for_checkout(job)?;
     Ok(Ready {
-        workspace: Workspace { place: Place::Repo { path, _lock: lock }, room: room(job)? },
+        workspace: Workspace { place: Place::Repo { path, _lock: lock }, room: room(job)?, permit: None },
         base: None,
         right: None,
         manifest: StoredManifest::default(),
@@ -332,10 +333,11 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     };
     let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
+    let permit = permit::wait(job)?;
     let lease = pool.lease(&request).map_err(failed)?;
     let setup = slot::clean(job, &repo, &lease, tree).map_err(failed)?;
     Ok(Ready {
-        workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)? },
+        workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)?, permit },
         base: Some(Base { repo, commit: base, tree }),
         right,
         manifest,

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use super::presence::Presence;
 use crate::disk::{self, DiskError, Lock};
 use crate::git::lease::Lease;
+use crate::git::permit::Permit;
 
 /// Where one node works.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Place {
 pub struct Workspace {
     pub place: Place,
     pub room: Room,
+    /// Given back after the place.
+    pub permit: Option<Permit>,
 }
 
 impl Workspace {

@@ -32,6 +32,7 @@ mod merge_tree;
 pub mod orphans;
 mod path;
 mod pattern;
+pub mod permit;
 mod plain;
 pub mod repo;
 mod settings;

@@ -51,7 +51,7 @@ impl Found {
                 disk::remove(&self.directory.join(format!("{number}.{extension}")))?;
             }
         }
-        for ours in ["rooms", "cache", "max.lock"] {
+        for ours in ["rooms", "cache", "permits"] {
             files::clear(&self.directory.join(ours))?;
         }
         // Last: as long as anything is left, it is still known what it is.

@@ -147,7 +147,8 @@ pub struct Worktrees {
     /// Revision that every run starts from: a branch, tag or commit. May hold `${{ }}` over `inputs` and `env`.
     #[schemars(extend("default" = "HEAD", "examples" = ["HEAD", "origin/main", "${{ inputs.base }}"]))]
     pub base: Option<Text>,
-    /// How many worktrees nodes of this workflow have at the same time. Without it, as many as there are nodes that run.
+    /// How many worktrees nodes have at the same time, over all spb of the repository. Without it, as many as there are
+    /// nodes that run.
     #[schemars(extend("minimum" = 1, "examples" = [4]))]
     pub max: Option<u32>,
     /// What is removed before a node gets a worktree: files that are neither tracked nor ignored, or ignored files

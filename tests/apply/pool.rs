@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::common::{World, put};
+use crate::common::{World, put, until};
 
 /// Two nodes that wait for each other, so that there are two slots.
 const TWO: &str = r#"
@@ -149,4 +149,61 @@ fn worktrees_live_on_another_file_system_too() {
     let gone = world.spb(["worktrees", "remove", "--all"]).env("SPB_WORKTREES", place.path()).run();
     gone.success();
     assert_eq!(world.git(&["worktree", "list"]).lines().count(), 1);
+}
+
+/// Nodes of which each fails if two others are at work.
+fn bounded(world: &World, count: usize) -> String {
+    let nodes = (0..count).map(|number| {
+        format!(
+            "  n{number}: {{ cache: false, run: 'd=$(mktemp -u); for s in 1 2; do mkdir \"$HOME/s$s\" 2>/dev/null && d=$HOME/s$s && break; done; test -d \"$d\"; echo x >> \"$HOME/ran\"; sleep 0.02; rmdir \"$d\"' }}\n"
+        )
+    });
+    let text =
+        format!("limits: {{ jobs: 4 }}\nworktrees: {{ max: 2 }}\nnodes:\n{}", nodes.collect::<String>());
+    world.named_workflow("bounded", &text).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn all_spb_of_a_repository_together_lease_no_more_than_max() {
+    let world = World::new();
+    let file = bounded(&world, 8);
+    let start = || world.spb(["apply", &file, "--fresh", "--events", "ndjson"]).begin();
+    let all: Vec<_> = (0..3).map(|_| start()).collect();
+    for one in all {
+        one.finish().success();
+    }
+    assert_eq!(world.take_ran().split(' ').count(), 24);
+    assert!(slots(&world).len() <= 2, "more were made than may be leased");
+}
+
+#[test]
+fn who_waits_for_a_worktree_says_so_and_gets_it_when_the_other_is_killed() {
+    let world = World::new();
+    let gate = world.gate("g");
+    let text = format!(
+        "worktrees: {{ max: 1 }}\nnodes:\n  n:\n    cache: false\n    run: |\n      {}\n",
+        gate.script()
+    );
+    let first = world.applying(&text, &[]).begin();
+    gate.arrived();
+    let other = "worktrees: { max: 1 }\nnodes:\n  m: { cache: false, run: 'true' }\n";
+    let other = world.named_workflow("other", other);
+    let second = world.spb(["apply", other.to_str().unwrap(), "--events", "ndjson"]).begin();
+    until(|| world.journals().iter().any(|journal| journal.contains("waits for a worktree")));
+    first.signal(9);
+    first.finish();
+    let second = second.finish().success().ended("m succeeded");
+    assert!(second.stdout.contains("waits for a worktree"), "{second}");
+    // One that is stopped while it waits does not wait on.
+    let again = world.gate("h");
+    let text = text.replace(&gate.script(), &again.script());
+    let first = world.applying(&text, &[]).begin();
+    again.arrived();
+    let second = world.spb(["apply", other.to_str().unwrap(), "--events", "ndjson", "--fresh"]).begin();
+    let waits = || world.journals().iter().filter(|journal| journal.contains("waits for a worktree")).count();
+    until(|| waits() == 2);
+    second.signal(2);
+    second.finish().exits(130);
+    again.open();
+    first.finish().success();
 }

@@ -260,7 +260,7 @@ fn tell_tampered(job: &Job, lease: &Lease) -> Result<(), String> {
     Ok(())
 }
 
-fn warn(job: &Job, message: String) {
+pub fn warn(job: &Job, message: String) {
     let node = Some(job.planned().id.clone());
     let event = RunEvent::Warning { node, message };
     job.shared.recorder.fact(job.context().journal, event, Vec::new(), Objects::None);
@@ -302,5 +302,6 @@ pub fn give_back(job: &Job, mut ready: Ready) {
         // A mark that cannot be written leaves the slot dirty: the next lease cleans it.
         lease.finish().ok();
     }
+    drop(ready.workspace.permit);
     job.rooms.give_back(ready.workspace.room);
 }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::attempt::{self, Ran};
+use super::permit;
 use super::{Done, Job, Outcome, blocking, conflict_of, leave, maker, plain};
 use crate::disk::{self, Durability, Lock};
 use crate::engine::base;
@@ -15,6 +16,7 @@ use crate::engine::workspace::Room;
 use crate::event::{MAX_CHANGED_LISTED, NodeFinished, RunEvent};
 use crate::executor::{Ended, Stop, Task};
 use crate::git::conflict::{self, Marked, Marking, Unsettled};
+use crate::git::permit::Permit;
 use crate::git::{CommitId, GitError, Holder, Lease, LeaseRequest, Repo, Stamp, Stuck};
 use crate::host;
 use crate::store::cache::Cache;
@@ -37,6 +39,7 @@ struct Desk {
     lease: Lease,
     room: Room,
     marked: Marked,
+    _permit: Option<Permit>,
     /// Nobody else asks about this conflict meanwhile.
     _lock: Lock,
 }
@@ -151,6 +154,7 @@ fn turn(job: &Job, stuck: &Stuck) -> Result<Turn, GitError> {
     let request =
         LeaseRequest { commit: marked.commit, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
+    let Some(permit) = permit::attempt(job)? else { return Ok(Turn::Wait) };
     let room = job.rooms.take()?;
     let lease = match pool.lease(&request) {
         Ok(lease) => lease,
@@ -159,7 +163,7 @@ fn turn(job: &Job, stuck: &Stuck) -> Result<Turn, GitError> {
             return Err(error);
         }
     };
-    Ok(Turn::Ours(Box::new(Desk { lease, room, marked, _lock: lock })))
+    Ok(Turn::Ours(Box::new(Desk { lease, room, marked, _permit: permit, _lock: lock })))
 }
 
 /// Says that the agent is about to be asked.
