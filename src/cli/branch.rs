@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use super::{Exit, Failure};
+use crate::engine::refs;
 use crate::git::{CommitId, Expect, GitError, Repo, command};
+use crate::store::Store;
 
 /// Commits that no branch holds any more and that `undo` or `redo` may want back live under these refs.
 const KEPT: &str = "refs/spb/kept/";
@@ -19,6 +21,7 @@ pub fn short_name(reference: &str) -> &str {
 /// # Errors
 /// When it is no longer where it was seen, or git refuses the name.
 pub fn change(
+    store: &Store,
     repo: &Repo,
     reference: &str,
     from: Option<CommitId>,
@@ -26,11 +29,11 @@ pub fn change(
     why: &str,
 ) -> Result<(), Failure> {
     for commit in from.into_iter().chain(to) {
-        repo.set_ref(&format!("{KEPT}{commit}"), commit, Expect::Any, why)?;
+        refs::set(store, repo, &format!("{KEPT}{commit}"), commit, Expect::Any, why)?;
     }
     let done = match (from, to) {
         (None, None) => Ok(()),
-        (_, Some(to)) => repo.set_ref(reference, to, from.map_or(Expect::Absent, Expect::Is), why),
+        (_, Some(to)) => refs::set(store, repo, reference, to, from.map_or(Expect::Absent, Expect::Is), why),
         // The command compares and removes under one lock; the library does not.
         (Some(from), None) => {
             let arguments = ["update-ref", "-m", why, "-d", "--end-of-options", reference, &from.to_string()];

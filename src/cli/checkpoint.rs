@@ -235,7 +235,7 @@ fn restore(args: &RestoreArgs, context: &Context) -> Result<(), Failure> {
     if before != Some(to) {
         allow(&repo, &store, &reference, before, to)?;
         let what = format!("checkpoint restore {} {}", view.run, args.stage);
-        branch::change(&repo, &reference, before, Some(to), &format!("spb: {what}"))?;
+        branch::change(&store, &repo, &reference, before, Some(to), &format!("spb: {what}"))?;
         record(&repo, &store, what, &reference, before, to)?;
     }
     if args.json {
@@ -290,7 +290,7 @@ fn record(
 ) -> Result<(), Failure> {
     operations::add(store, Operation::now(what, reference, before, Some(to))).map_err(|error| {
         // What cannot be taken back is not done.
-        let back = branch::change(repo, reference, Some(to), before, "spb: restore was not recorded");
+        let back = branch::change(store, repo, reference, Some(to), before, "spb: restore was not recorded");
         let note =
             if back.is_ok() { "the branch is where it was" } else { "the branch was moved all the same" };
         Failure::from(error).with_help(note)

@@ -6,6 +6,7 @@ use super::{Context, Exit, Failure, branch, out};
 use crate::git::Repo;
 use crate::report::table::Table;
 use crate::report::{style, text};
+use crate::store::Store;
 use crate::store::operations::{self, Operation, Operations};
 
 /// Take back what spb did to a branch last
@@ -98,7 +99,7 @@ fn step(args: &Common, context: &Context, direction: Direction) -> Result<Exit, 
     };
     let (number, operation) = found.ok_or_else(|| Failure::invalid(nothing))?;
     let repo = Repo::open(&repository)?;
-    move_branch(&repo, operation, direction)?;
+    move_branch(&store, &repo, operation, direction)?;
     match direction {
         Direction::Back => operations::mark_undone(&store, number)?,
         Direction::Again => operations::mark_redone(&store, number)?,
@@ -116,7 +117,12 @@ fn step(args: &Common, context: &Context, direction: Direction) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn move_branch(repo: &Repo, operation: &Operation, direction: Direction) -> Result<(), Failure> {
+fn move_branch(
+    store: &Store,
+    repo: &Repo,
+    operation: &Operation,
+    direction: Direction,
+) -> Result<(), Failure> {
     let before = branch::optional_commit(operation.before.as_ref())?;
     let after = branch::optional_commit(operation.after.as_ref())?;
     let (from, to, word) = match direction {
@@ -133,7 +139,7 @@ fn move_branch(repo: &Repo, operation: &Operation, direction: Direction) -> Resu
         return Err(branch::moved(repo, reference, from));
     }
     branch::refuse_checked_out(repo, reference, to)?;
-    branch::change(repo, reference, from, to, &format!("spb {word}: {}", text::line(&operation.what)))
+    branch::change(store, repo, reference, from, to, &format!("spb {word}: {}", text::line(&operation.what)))
 }
 
 /// `spb/x: 0123456789ab -> removed`.

@@ -1,6 +1,6 @@
 //! What a run leaves: its branch, its checkpoints, and the way back.
 
-use crate::common::World;
+use crate::common::{World, put};
 
 const TWO: &str = r#"
 nodes:
@@ -226,4 +226,23 @@ nodes:
     let commit = run.events().into_iter().rfind(|event| event["event"] == "stage_finished").unwrap();
     let commit = commit["commit"].as_str().unwrap().to_owned();
     assert_eq!(world.git(&["diff", "--name-only", "main", &commit]), "a.txt\nc.txt");
+}
+
+#[test]
+fn a_lock_that_a_killed_undo_left_is_in_nobodys_way_and_one_of_others_stays() {
+    let world = World::new();
+    let branch = world.apply("nodes:\n  n: { run: 'echo a > a.txt' }\n").success().branch();
+    let lock = world.repo.join(format!(".git/refs/heads/{branch}.lock"));
+    put(&lock, "");
+    put(&world.store().join("writing-ref"), format!("refs/heads/{branch}"));
+    world.spb(["undo"]).run().success();
+    assert!(!lock.exists());
+    assert_eq!(world.git(&["for-each-ref", "refs/heads/spb"]), "");
+    put(&lock, "");
+    let run = world.spb(["redo"]).run();
+    assert_ne!(run.code(), Some(0), "{run}");
+    assert!(lock.exists(), "a lock of somebody else was removed");
+    std::fs::remove_file(&lock).unwrap();
+    world.spb(["redo"]).run().success();
+    assert_eq!(world.show(&branch, "a.txt").as_deref(), Some("a\n"));
 }
