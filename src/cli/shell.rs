@@ -6,7 +6,7 @@ use super::{Context, Exit, Failure, load, node, out, resume};
 use crate::engine::unknown::Answers;
 use crate::engine::{Shared, copies, inner, prepare, setup};
 use crate::event::NodeFinished;
-use crate::git::{CommitId, Holder, Lease, LeaseRequest, Repo};
+use crate::git::{CommitId, Cone, Holder, Lease, LeaseRequest, Repo};
 use crate::host;
 use crate::process::Tool;
 use crate::report::text;
@@ -66,7 +66,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     };
     let pool = context.pool(&repository)?;
     let request = LeaseRequest { commit, holder: &holder, prefer: &finished.node, sweep: &sweep };
-    let lease = pool.lease(&request)?;
+    let cone = Cone::new(&shared.runs[0].workflow.worktrees.sparse);
+    let lease = pool.lease_part(&request, cone)?;
     for (name, value) in
         [("SPB_RUN", &holder.run), ("SPB_NODE", &holder.node), ("SPB_BASE", &base.to_string())]
     {

@@ -244,6 +244,9 @@ pub fn command(run: &RunContext, words: &[Template], prompt: &str) -> Result<Vec
 
 /// What a slot holds beside the files of the repository.
 fn worktree(run: &RunContext, manifest: &mut Manifest) {
+    if !run.workflow.worktrees.sparse.is_empty() {
+        manifest.add("`worktrees.sparse`", run.workflow.worktrees.sparse.join("\0"));
+    }
     if let Some(setup) = &run.workflow.worktrees.setup {
         manifest.add("script `worktrees.setup`", &setup.script);
     }

@@ -26,6 +26,7 @@ use crate::digest::Digest;
 use crate::disk::{Lock, Turn};
 use crate::event::{Artifact, NodeFinished, Outcome};
 use crate::executor::Stop;
+use crate::git::Cone;
 use crate::git::Holder;
 use crate::git::LeaseRequest;
 use crate::git::tree::ReadsMemo;
@@ -334,7 +335,8 @@ fn leased(job: &Job) -> Result<Ready, Early> {
     let request = LeaseRequest { commit: base, holder: &holder, prefer: &job.planned().id, sweep: &sweep };
     let pool = job.shared.pool.as_ref().expect("a unit only exists where things may be written");
     let permit = permit::wait(job)?;
-    let lease = pool.lease(&request).map_err(failed)?;
+    let cone = Cone::new(&job.context().workflow.worktrees.sparse);
+    let lease = pool.lease_part(&request, cone).map_err(failed)?;
     let setup = slot::clean(job, &repo, &lease, tree).map_err(failed)?;
     Ok(Ready {
         workspace: Workspace { place: Place::Slot(Box::new(lease)), room: room(job)?, permit },

@@ -14,7 +14,7 @@ use super::index::{Entry, Manifest, Stat, mode_of};
 use super::untracked::untracked;
 use super::walk::{Extra, ExtraKind, Walk, is_safe, walk};
 use super::workspace::{Disk, Known, Workspace};
-use super::{GitError, Repo, TreeId};
+use super::{Cone, GitError, Repo, TreeId};
 use crate::disk::{self, Durability};
 
 /// From so many files on, writing is shared between threads.
@@ -29,9 +29,10 @@ type Wanted = BTreeMap<Vec<u8>, Option<Blob>>;
 /// When an object is missing, the disk refuses, or a filter fails.
 pub(in crate::git) fn bring(slot: &Workspace<'_>, known: Known, tree: TreeId) -> Result<Known, GitError> {
     let Known { mut manifest, tree: before, disk } = known;
-    let mut wanted = match before {
-        Some(before) => difference(slot.repo, before, tree)?,
-        None => everything(slot.repo, &manifest, tree)?,
+    let mut absent = Vec::new();
+    let mut wanted = match (before, slot.cone) {
+        (Some(before), None) => difference(slot.repo, before, tree)?,
+        (_, cone) => everything(slot.repo, &manifest, tree, cone, &mut absent)?,
     };
     if let Some(path) =
         wanted.iter().find(|(path, blob)| blob.is_some() && !is_safe(path)).map(|(path, _)| path)
@@ -66,8 +67,8 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, known: Known, tree: TreeId) ->
     }
     write(slot, &mut manifest, wanted)?;
     clean(slot, &manifest, found)?;
-    disk::replace(&slot.index(), &manifest.encode(), Durability::Crash)?;
-    Ok(Known { manifest, tree: Some(tree), disk: Disk::Unknown })
+    disk::replace(&slot.index(), &manifest.encode_with(&absent), Durability::Crash)?;
+    Ok(Known { manifest, tree: slot.cone.is_none().then_some(tree), disk: Disk::Unknown })
 }
 
 fn files_of(manifest: &Manifest) -> impl Iterator<Item = (&[u8], Blob)> {
@@ -85,11 +86,19 @@ fn difference(repo: &Repo, old: TreeId, new: TreeId) -> Result<Wanted, GitError>
     Ok(wanted)
 }
 
-/// The same when the list is no tree's.
-fn everything(repo: &Repo, manifest: &Manifest, tree: TreeId) -> Result<Wanted, GitError> {
+/// The same when the list is no tree's. What the slot is not to hold of the tree is `absent`.
+fn everything(
+    repo: &Repo,
+    manifest: &Manifest,
+    tree: TreeId,
+    cone: Option<&Cone>,
+    absent: &mut Vec<Entry>,
+) -> Result<Wanted, GitError> {
     let mut wanted: Wanted = manifest.entries.iter().map(|entry| (entry.path.to_vec(), None)).collect();
     diff::walk(repo, None, Some(tree), &mut |difference: &Difference<'_>| {
-        if manifest.get(difference.path).map(|entry| entry.blob) == difference.new {
+        if let (Some(blob), false) = (difference.new, cone.is_none_or(|cone| cone.holds(difference.path))) {
+            absent.push(Entry { path: difference.path.into(), blob, stat: None });
+        } else if manifest.get(difference.path).map(|entry| entry.blob) == difference.new {
             wanted.remove(difference.path);
         } else {
             wanted.insert(difference.path.to_vec(), difference.new);

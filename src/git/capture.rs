@@ -66,7 +66,8 @@ pub(in crate::git) fn capture(
     let tree = edit(slot.repo, base, &edits)?;
     let attributes_change = changes.keys().any(|path| filters::is_attributes(path));
     known.manifest.apply(changes);
-    known.tree = Some(tree);
+    // With a part of the tree, the list is no tree's.
+    known.tree = slot.cone.is_none().then_some(tree);
     if attributes_change {
         // Other files may have to be written in another way now.
         known.manifest.entries.iter_mut().for_each(|entry| entry.stat = None);

@@ -13,6 +13,9 @@ use std::path::Path;
 use super::diff::{Blob, MODE_EXECUTABLE, MODE_SYMLINK};
 use super::walk::is_safe;
 
+/// The flag of an entry that is meant to be absent from the disk.
+const SKIP_WORKTREE: u16 = 1 << 14;
+
 /// Seconds and nanoseconds, as the file system gave them.
 pub(in crate::git) type Time = (u32, u32);
 
@@ -120,7 +123,10 @@ impl Manifest {
         let meta = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         let stamp = Stat::of(&meta).modified;
         let index = git2::Index::open(path).ok()?;
-        let plain = index.iter().filter(|entry| stage(entry) == 0 && is_safe(&entry.path));
+        // What is meant to be absent from the disk is nothing that the slot holds.
+        let is_held =
+            |entry: &git2::IndexEntry| stage(entry) == 0 && entry.flags_extended & SKIP_WORKTREE == 0;
+        let plain = index.iter().filter(|entry| is_held(entry) && is_safe(&entry.path));
         let mut entries: Vec<Entry> = plain.map(|entry| from_library(&entry)).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Some(Self { entries, stamp })
@@ -129,12 +135,25 @@ impl Manifest {
     /// The bytes of an index file, version 2, without extensions. Its checksum is left empty, which git takes since
     /// long, and which spares hashing the whole.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64 + self.entries.len() * 112);
+        self.encode_with(&[])
+    }
+
+    /// The same with files that are tracked and meant to be absent from the disk, in path order; version 3 if there are
+    /// any.
+    pub fn encode_with(&self, absent: &[Entry]) -> Vec<u8> {
+        let count = self.entries.len() + absent.len();
+        let mut bytes = Vec::with_capacity(64 + count * 112);
         bytes.extend_from_slice(b"DIRC");
-        put(&mut bytes, &[2, u32::try_from(self.entries.len()).unwrap_or(u32::MAX)]);
+        let version = if absent.is_empty() { 2 } else { 3 };
+        put(&mut bytes, &[version, u32::try_from(count).unwrap_or(u32::MAX)]);
+        let mut absent = absent.iter().peekable();
         for entry in &self.entries {
-            encode_entry(&mut bytes, entry);
+            while let Some(before) = absent.next_if(|absent| absent.path < entry.path) {
+                encode_entry(&mut bytes, before, Presence::Absent);
+            }
+            encode_entry(&mut bytes, entry, Presence::Here);
         }
+        absent.for_each(|entry| encode_entry(&mut bytes, entry, Presence::Absent));
         bytes.extend_from_slice(&[0; 20]);
         bytes
     }
@@ -150,7 +169,14 @@ fn under(path: &[u8], directory: &[u8]) -> Ordering {
     head.cmp(directory).then_with(|| path.get(length).copied().unwrap_or(0).cmp(&b'/'))
 }
 
-fn encode_entry(bytes: &mut Vec<u8>, entry: &Entry) {
+/// Whether a tracked file is meant to be on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Here,
+    Absent,
+}
+
+fn encode_entry(bytes: &mut Vec<u8>, entry: &Entry, presence: Presence) {
     let start = bytes.len();
     let nothing = Stat { changed: (0, 0), modified: (0, 0), inode: 0, size: 0 };
     let stat = entry.stat.unwrap_or(nothing);
@@ -160,7 +186,13 @@ fn encode_entry(bytes: &mut Vec<u8>, entry: &Entry) {
     put(bytes, &[0, stat.inode, entry.blob.mode, 0, 0, stat.size]);
     bytes.extend_from_slice(entry.blob.id.as_bytes());
     let length = u16::try_from(entry.path.len().min(0xfff)).unwrap_or(0xfff);
-    bytes.extend_from_slice(&length.to_be_bytes());
+    if presence == Presence::Absent {
+        const EXTENDED: u16 = 1 << 14;
+        bytes.extend_from_slice(&(length | EXTENDED).to_be_bytes());
+        bytes.extend_from_slice(&SKIP_WORKTREE.to_be_bytes());
+    } else {
+        bytes.extend_from_slice(&length.to_be_bytes());
+    }
     bytes.extend_from_slice(&entry.path);
     // One to eight zero bytes, so that each entry has a multiple of eight bytes.
     let padded = start + (bytes.len() - start + 8) / 8 * 8;
@@ -203,7 +235,6 @@ pub(in crate::git) struct Staged {
 
 /// Reads an index that a node may have changed; conflicts count with one of their sides. `None` when it makes no sense.
 pub(in crate::git) fn staged(path: &Path) -> Option<BTreeMap<Vec<u8>, Staged>> {
-    const SKIP_WORKTREE: u16 = 1 << 14;
     std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let index = git2::Index::open(path).ok()?;
     let entry = |entry: git2::IndexEntry| {

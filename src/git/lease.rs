@@ -11,8 +11,8 @@ use super::settings::{Driver, Settings};
 use super::slot::{Inner, Mark, Numbers, Place, READY};
 use super::workspace::{Disk, Known, Workspace};
 use super::{
-    CommitId, GitError, Globs, Holder, Pool, Repo, Tampered, TreeId, bring, capture, files, ignored, orphans,
-    plain, worktree,
+    CommitId, Cone, GitError, Globs, Holder, Pool, Repo, Tampered, TreeId, bring, capture, files, ignored,
+    orphans, plain, worktree,
 };
 use crate::digest::Digest;
 use crate::disk::{self, Durability, Lock};
@@ -53,6 +53,7 @@ pub struct Lease {
     repo: Option<Repo>,
     /// `None` with the plain driver.
     known: Option<Known>,
+    cone: Option<Cone>,
     /// The index file as we left it.
     index: Option<Stat>,
     _lock: Lock,
@@ -65,6 +66,14 @@ impl Pool {
     /// # Errors
     /// When the commit is missing, git fails, or the disk does.
     pub fn lease(&self, request: &LeaseRequest<'_>) -> Result<Lease, GitError> {
+        self.lease_part(request, None)
+    }
+
+    /// The same with a part of the commit's files, if there is a cone. The others count as unchanged.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub fn lease_part(&self, request: &LeaseRequest<'_>, cone: Option<Cone>) -> Result<Lease, GitError> {
         let pool = &self.inner;
         let settings = pool.settings()?;
         pool.guard.look(&pool.repo);
@@ -86,6 +95,7 @@ impl Pool {
             settings,
             repo: Some(repo),
             known: None,
+            cone,
             index: None,
             slot,
             _lock: lock,
@@ -281,6 +291,7 @@ impl Lease {
             root: &self.slot.path,
             admin: &self.admin,
             holder: &self.holder,
+            cone: self.cone.as_ref(),
         })
     }
 

@@ -37,6 +37,7 @@ mod plain;
 pub mod repo;
 mod settings;
 pub mod slot;
+mod sparse;
 pub mod step;
 #[cfg(test)]
 mod testing;
@@ -57,6 +58,7 @@ pub use merge::{Favor, Joined, Merged, Stuck, join_heads, merge_heads, merge_hea
 pub use path::RepoPath;
 pub use repo::{Expect, Repo, Stamp};
 pub use slot::{Holder, Pool, SlotInfo, SlotState, default_directory};
+pub use sparse::Cone;
 /// Whether git accepts this as the short name of a branch.
 pub fn is_branch_name(name: &str) -> bool {
     git2::Branch::name_is_valid(name).unwrap_or(false)

@@ -9,14 +9,26 @@ use super::untracked::untracked;
 use super::walk::{ExtraKind, is_git_name, walk};
 use super::workspace::Workspace;
 use super::{CommitId, GitError, command, files};
-use crate::disk;
+use crate::disk::{self, Durability};
+use crate::process::Tool;
 
 /// # Errors
 /// When git fails.
 pub(in crate::git) fn bring(slot: &Workspace<'_>, commit: CommitId) -> Result<(), GitError> {
     files::open_up_all(slot.root);
     clear_special(slot)?;
-    let reset = || command::run(slot.git(), &["reset", "--hard", "-q", &commit.to_string()]);
+    let is_partial = || staged(&slot.index()).is_some_and(|index| index.values().any(|entry| entry.skipped));
+    match slot.cone {
+        Some(cone) => {
+            disk::create_directory(&slot.admin.join("info"))?;
+            let patterns = cone.patterns();
+            disk::replace(&slot.admin.join("info/sparse-checkout"), &patterns, Durability::Crash)?;
+        }
+        // Git would leave out what an earlier lease was not to hold.
+        None if is_partial() => disk::remove(&slot.index())?,
+        None => {}
+    }
+    let reset = || command::run(with_cone(slot), &["reset", "--hard", "-q", &commit.to_string()]);
     if reset().is_err() {
         // The node may have left an index that git cannot read.
         disk::remove(&slot.index())?;
@@ -30,6 +42,27 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, commit: CommitId) -> Result<()
         if stray.kind == StrayKind::Submodule {
             disk::create_directory(&path)?;
         }
+    }
+    Ok(())
+}
+
+/// Git as it has to be told to fill the slot.
+fn with_cone(slot: &Workspace<'_>) -> Tool {
+    match slot.cone {
+        Some(_) => slot.git().args(["-c", "core.sparseCheckout=true", "-c", "core.sparseCheckoutCone=true"]),
+        None => slot.git(),
+    }
+}
+
+/// What the node made at paths that the slot was not to hold is to be looked at like everything else.
+fn present_after_all(slot: &Workspace<'_>) -> Result<(), GitError> {
+    let absent = staged(&slot.index()).unwrap_or_default().into_iter().filter(|(_, entry)| entry.skipped);
+    let is_there = |path: &Vec<u8>| std::fs::symlink_metadata(slot.absolute(path)).is_ok();
+    let made: Vec<u8> =
+        absent.map(|(path, _)| path).filter(is_there).flat_map(|path| [path, vec![0]].concat()).collect();
+    if !made.is_empty() {
+        let arguments = ["update-index", "--no-skip-worktree", "-z", "--stdin"];
+        command::run(slot.git().input(made), &arguments)?;
     }
     Ok(())
 }
@@ -51,6 +84,9 @@ pub(in crate::git) fn capture(slot: &Workspace<'_>, commit: CommitId) -> Result<
     let skipped = nested.iter().filter(|path| !is_git_name(path)).map(lossy).collect();
     if !slot.index().exists() {
         read_tree(slot, commit)?;
+    }
+    if slot.cone.is_some() {
+        present_after_all(slot)?;
     }
     let add: Vec<String> = ["add", "-A", "--", "."].map(str::to_owned).into_iter().chain(but).collect();
     let add: Vec<&str> = add.iter().map(String::as_str).collect();

@@ -8,7 +8,7 @@ use super::diff::Blob;
 use super::filters::{self, Mentions};
 use super::index::{Manifest, Stat};
 use super::settings::Settings;
-use super::{GitError, Holder, Repo, RepoPath, TreeId, command};
+use super::{Cone, GitError, Holder, Repo, RepoPath, TreeId, command};
 use crate::process::Tool;
 
 pub(in crate::git) struct Workspace<'a> {
@@ -19,6 +19,8 @@ pub(in crate::git) struct Workspace<'a> {
     /// Its administrative directory.
     pub admin: &'a Path,
     pub holder: &'a Holder,
+    /// The part of the tree that it holds, if not all.
+    pub cone: Option<&'a Cone>,
 }
 
 /// What is known of a slot's files.

@@ -174,6 +174,7 @@ impl Check<'_> {
             // What is wrong may be the very place that reads an input.
             self.unused_inputs(&inputs);
             self.advise(&drafts, &nodes, &stages);
+            self.unseen_reads(&drafts, &nodes, &worktrees.sparse);
         }
         let (pass_env, secrets) = self.copied_variables(&units);
         let workflow = Workflow {

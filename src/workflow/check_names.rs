@@ -129,7 +129,7 @@ pub fn relative_path(key: &str, path: &str, span: Span) -> Option<Problem> {
     escaping(key, path, span)
 }
 
-fn escaping(key: &str, path: &str, span: Span) -> Option<Problem> {
+pub(super) fn escaping(key: &str, path: &str, span: Span) -> Option<Problem> {
     let (why, help) = if path.contains("${{") {
         (
             "holds an expression, which is not evaluated here",

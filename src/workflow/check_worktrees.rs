@@ -20,6 +20,7 @@ impl Check<'_> {
                 max: None,
                 ignored: Ignored::Stay,
                 copy: Vec::new(),
+                sparse: Vec::new(),
                 setup: None,
             };
         };
@@ -28,6 +29,7 @@ impl Check<'_> {
             max: self.max(&file, &yaml),
             ignored: self.ignored(&file, &yaml),
             copy: self.worktree_globs(&yaml, "copy", file.copy.as_deref()),
+            sparse: self.sparse(file.sparse.as_deref(), &yaml),
             setup: self.setup(&file, &yaml),
         }
     }

@@ -163,6 +163,10 @@ pub struct Worktrees {
     /// replace a tracked file and are never part of a result. Their content is part of the cache key.
     #[schemars(extend("examples" = [[".env", "config/local.json"]]))]
     pub copy: Option<Vec<Text>>,
+    /// Directories that worktrees hold, for large repositories: everything below them, and the files beside and above
+    /// them. The others are left out, and count as unchanged. Part of the cache key. Without it, all files are there.
+    #[schemars(extend("examples" = [["packages/web", "tools"]], "minItems" = 1))]
+    pub sparse: Option<Vec<Text>>,
     /// A script that makes a new worktree ready. It runs once in each, before its first node, and again when the script
     /// or what `setup_reads` names has changed. The ignored files that it makes stay. When it fails, the node fails.
     #[schemars(extend("examples" = ["npm ci", "./scripts/install.sh"]))]

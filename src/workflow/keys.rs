@@ -193,7 +193,7 @@ static LIMITS: LazyLock<Shape> = LazyLock::new(|| Shape {
 static WORKTREES: LazyLock<Shape> = LazyLock::new(|| Shape {
     what: "`worktrees`",
     fields: fields::<file::Worktrees>(),
-    later: &["sparse"],
+    later: &[],
     foreign: &[
         ("install", "a script that prepares a worktree is called `setup`"),
         ("cache", "ignored files that stay between leases are listed in `keep`"),

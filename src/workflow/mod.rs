@@ -22,6 +22,7 @@ mod check_parallel;
 mod check_repeat;
 mod check_result;
 mod check_scope;
+mod check_sparse;
 mod check_uses;
 mod check_worktrees;
 mod commands;

@@ -115,6 +115,8 @@ pub struct Worktrees {
     pub ignored: Ignored,
     /// Globs of files of the user's checkout that git does not track, brought into every slot.
     pub copy: Vec<String>,
+    /// Directories of the base that slots hold, with the files beside and above them; none: all.
+    pub sparse: Vec<String>,
     pub setup: Option<Setup>,
 }
 

@@ -197,3 +197,24 @@ fn a_cleaning_by_another_workflow_makes_the_setup_run_again() {
     assert_eq!(seen(&world, &workflow), "one\n");
     assert_eq!(world.take_ran(), "ran");
 }
+
+#[test]
+fn a_sparse_worktree_holds_the_directories_named_and_is_part_of_the_key() {
+    let world = World::with(&[("top.txt", "t\n"), ("a/b/one", "1\n"), ("a/two", "2\n"), ("z/three", "3\n")]);
+    let workflow = |sparse: &str| {
+        format!(
+            "worktrees: {{ sparse: [{sparse}] }}\nnodes:\n  n: {{ run: 'find . -name .git -prune -o -type f -print > \"$HOME/all\"; sort \"$HOME/all\" > seen.txt' }}\n  w: {{ needs: [n], run: 'echo new > z/other || {{ mkdir z; echo new > z/other; }}' }}\n"
+        )
+    };
+    let run = world.apply(&workflow("a/b")).success();
+    assert_eq!(world.show(&run.branch(), "seen.txt").as_deref(), Some("./a/b/one\n./a/two\n./top.txt\n"));
+    assert_eq!(names(&world, &run.branch()), "a/b/one a/two seen.txt top.txt z/other z/three");
+    world.apply(&workflow("a/b")).success().ended("n cached, w cached");
+    let run = world.apply(&workflow("z")).success().ended("n succeeded, w succeeded");
+    assert_eq!(run.message("n"), "`worktrees.sparse` changed");
+    let script = world.root.join("look");
+    crate::common::put(&script, "ls\n");
+    let mut shell = world.spb(["shell", "n", "--base"]);
+    shell.command.stdin(std::fs::File::open(&script).unwrap());
+    assert_eq!(shell.run().success().stdout, "top.txt\nz\n");
+}

@@ -92,7 +92,11 @@ fn oddities(path: &RepoPath) -> Vec<Check> {
         checks.push(Check::warn("partial clone", "objects are missing here", help));
     }
     if config(path, &["config", "--type=bool", "--get", "core.sparseCheckout"]) {
-        checks.push(Check::warn("sparse", "the checkout is sparse", "worktrees of nodes hold all files"));
+        checks.push(Check::warn(
+            "sparse",
+            "the checkout is sparse",
+            "worktrees of nodes hold all files, unless `worktrees: { sparse: [...] }` names directories",
+        ));
     }
     if listed(path, ".gitmodules") {
         let help = "worktrees of nodes have empty submodule directories: a node can run `git submodule update --init`";
