@@ -117,6 +117,8 @@ impl From<EngineError> for Failure {
             EngineError::Disk(error) => error.into(),
             EngineError::Git(error) => error.into(),
             EngineError::Expression(error) => Self::invalid(error.to_string()),
+            EngineError::SecretInput(_) => Self::invalid(error.to_string())
+                .with_help("name the variable under `secrets` only: nodes find it in their environment"),
             EngineError::Branch(_) => Self::invalid(error.to_string())
                 .with_help("see `git help check-ref-format`; inputs in it may need a `pattern`"),
             EngineError::Unknown { ref run, ref nodes, .. } => {

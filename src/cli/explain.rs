@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Inputs;
 use super::{Context, Exit, Failure, load, out};
+use crate::engine::setup;
 use crate::plan::explain;
 use crate::workflow::show;
 
@@ -38,8 +39,11 @@ pub struct Args {
 ///
 /// # Errors
 /// When the workflow or its inputs are invalid, or there is no such node.
-pub fn run(args: &Args, _context: &Context) -> Result<Exit, Failure> {
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let plan = load::plan(&args.file, &args.inputs)?;
+    let secrets = plan.workflow.all_secrets().into_iter();
+    let found = secrets.filter_map(|name| Some((name.to_owned(), context.env.lookup(name)?)));
+    setup::refuse_secrets(&plan.inputs, &setup::mask(&found.collect::<Vec<_>>()))?;
     let instances = match &args.node {
         Some(name) => plan.named(name).map_err(load::plan_failure)?,
         None => (0..plan.instances.len()).collect(),

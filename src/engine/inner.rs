@@ -103,7 +103,6 @@ fn within(run: &RunContext, plan: Plan, scope: Scope, outer: Outer, first: NodeI
         options: run.options.clone(),
         env: run.env.clone(),
         pass_env: run.pass_env.clone(),
-        secrets: run.secrets.clone(),
         caller: run.caller.clone(),
         copies: run.copies.clone(),
         mask: run.mask.clone(),
@@ -155,7 +154,6 @@ fn used(
     Ok(RunContext {
         env,
         pass_env: run.caller.pass_env_of(&uses.workflow),
-        secrets: run.caller.secrets_of(&uses.workflow),
         ..within(run, plan, inner, outer, first)
     })
 }

@@ -62,6 +62,8 @@ pub enum EngineError {
     Expression(#[from] crate::workflow::expr::ExprError),
     #[error("`result.branch` gives `{0}`, which is no name for a branch")]
     Branch(String),
+    #[error("input `{0}` holds a secret; inputs are stored and shown, secrets never are")]
+    SecretInput(String),
     #[error("run {0} is being run by another spb (process {1}); wait for it, or `spb cancel {0}`")]
     Busy(RunId, u32),
     /// The external effects of these nodes began and nobody knows how they ended; `alive` are processes of the run that
@@ -125,7 +127,6 @@ pub struct RunContext {
     pub env: IndexMap<String, String>,
     /// `pass_env` as found: `None` where the caller has no such variable.
     pub pass_env: Vec<(String, Option<OsString>)>,
-    pub secrets: Vec<(String, OsString)>,
     pub caller: Arc<Caller>,
     /// Files of `worktrees.copy` as they were when the run began.
     pub copies: Arc<[copies::Copied]>,

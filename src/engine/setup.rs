@@ -26,7 +26,7 @@ use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
 use crate::store::{Store, index, processes};
 use crate::workflow::expr::{ExprError, Scope};
-use crate::workflow::model::{Effect, Source, Workflow};
+use crate::workflow::model::{Effect, Node, Source, Workflow};
 
 /// What the command line knows of the machine and the user.
 #[derive(Debug)]
@@ -100,6 +100,11 @@ pub fn jobs(plans: &[&Plan], flag: Option<usize>, is_auto: bool) -> (usize, Stri
 /// # Errors
 /// When the store cannot be used, the run is busy, or an expression of the workflow has no value.
 pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, EngineError> {
+    for request in &requests {
+        // What has no value, or may not be stored, is found before anything is made.
+        scope(&request.plan.workflow, &request.plan.inputs, &no_run(), request.base)?;
+        refuse_secrets(&request.plan.inputs, &mask(&caller(&settings, &request.plan.workflow).secrets))?;
+    }
     let store = Store::at(&settings.repo.common_dir);
     store.prepare()?;
     // Before anything is looked up: from here on nothing that may be found goes away.
@@ -117,10 +122,6 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let mut opening = Vec::new();
     let mut earlier = Vec::new();
     let mut first = 0;
-    for request in &requests {
-        // What has no value is found before anything is made.
-        scope(&request.plan.workflow, &request.plan.inputs, &no_run(), request.base)?;
-    }
     for (number, mut request) in requests.into_iter().enumerate() {
         let id = match &request.resume {
             Some(view) => view.run.clone(),
@@ -337,19 +338,9 @@ fn context(
     first: usize,
 ) -> Result<RunContext, EngineError> {
     let workflow = request.plan.workflow.clone();
-    let lookup = |name: &str| {
-        let found = settings.environment.iter().find(|(key, _)| key.to_str() == Some(name));
-        found.map(|(_, value)| value.clone())
-    };
-    let values = |names: Vec<&str>| -> Vec<(String, OsString)> {
-        names.into_iter().filter_map(|name| Some((name.to_owned(), lookup(name)?))).collect()
-    };
-    let passed = |names: Vec<&str>| -> Vec<(String, Option<OsString>)> {
-        names.into_iter().map(|name| (name.to_owned(), lookup(name))).collect()
-    };
-    // A node of a used workflow may print its own secrets: they are masked everywhere.
-    let caller =
-        Caller { pass_env: passed(workflow.all_pass_env()), secrets: values(workflow.all_secrets()) };
+    let caller = caller(settings, &workflow);
+    let mask = mask(&caller.secrets);
+    refuse_secrets(&request.plan.inputs, &mask)?;
     let (scope, env, branch) = scope(&workflow, &request.plan.inputs, &id, request.base)?;
     Ok(RunContext {
         base_tree: repo.tree_of(request.base)?,
@@ -357,8 +348,7 @@ fn context(
         options: request.options,
         env,
         pass_env: caller.pass_env_of(&workflow),
-        secrets: caller.secrets_of(&workflow),
-        mask: Arc::new(mask(&caller.secrets)),
+        mask: Arc::new(mask),
         caller: Arc::new(caller),
         copies: copies::find(&settings.repo, &workflow.worktrees.copy)?.into(),
         scope,
@@ -374,6 +364,20 @@ fn context(
     })
 }
 
+/// What the caller has of the variables that a workflow, and those that it uses, ask for. A node of a used workflow may
+/// print its own secrets: they are masked everywhere.
+fn caller(settings: &Settings, workflow: &Workflow) -> Caller {
+    let lookup = |name: &str| {
+        let found = settings.environment.iter().find(|(key, _)| key.to_str() == Some(name));
+        found.map(|(_, value)| value.clone())
+    };
+    let names = workflow.all_pass_env().into_iter();
+    let pass_env = names.map(|name| (name.to_owned(), lookup(name))).collect();
+    let names = workflow.all_secrets().into_iter();
+    let secrets = names.filter_map(|name| Some((name.to_owned(), lookup(name)?))).collect();
+    Caller { pass_env, secrets }
+}
+
 impl Caller {
     /// Those of `pass_env` of one workflow, in its order.
     pub fn pass_env_of(&self, workflow: &Workflow) -> Vec<(String, Option<OsString>)> {
@@ -381,14 +385,27 @@ impl Caller {
         workflow.pass_env.iter().filter_map(named).collect()
     }
 
-    /// Those of `secrets` of one workflow that the caller has.
-    pub fn secrets_of(&self, workflow: &Workflow) -> Vec<(String, OsString)> {
-        let named = |name: &String| self.secrets.iter().find(|(known, _)| known == name).cloned();
-        workflow.secrets.iter().filter_map(named).collect()
+    /// The secrets that a node is given, those that the caller has.
+    pub fn secrets_of(&self, workflow: &Workflow, node: &Node) -> Vec<(OsString, OsString)> {
+        let named = |name: &String| self.secrets.iter().find(|(known, _)| known == name);
+        let given = workflow.secrets_of(node).iter().filter_map(named);
+        given.map(|(name, value)| (OsString::from(name), value.clone())).collect()
     }
 }
 
-fn mask(secrets: &[(String, OsString)]) -> Mask {
+/// Inputs are part of the journal, of keys and of what is shown: what a node computes of one is not followed.
+///
+/// # Errors
+/// Names the first input that holds a secret.
+pub fn refuse_secrets(inputs: &IndexMap<String, Value>, mask: &Mask) -> Result<(), EngineError> {
+    match inputs.iter().find(|(_, value)| mask.finds(value)) {
+        Some((name, _)) => Err(EngineError::SecretInput(name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Masks the secrets that a caller has.
+pub fn mask(secrets: &[(String, OsString)]) -> Mask {
     use std::os::unix::ffi::OsStrExt;
     Mask::new(secrets.iter().map(|(name, value)| (name.clone(), value.as_bytes().to_vec())))
 }

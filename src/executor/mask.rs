@@ -73,6 +73,19 @@ impl Mask {
         Cow::Owned(String::from_utf8_lossy(&masked).into_owned())
     }
 
+    /// Whether something secret is in a value, or in a name within it.
+    pub fn finds(&self, value: &serde_json::Value) -> bool {
+        self.search.as_ref().is_some_and(|search| match value {
+            serde_json::Value::String(text) => search.automaton.is_match(text),
+            other => search.automaton.is_match(&other.to_string()),
+        })
+    }
+
+    /// Whether something secret is in these bytes.
+    pub fn finds_in(&self, bytes: impl AsRef<[u8]>) -> bool {
+        self.search.as_ref().is_some_and(|search| search.automaton.is_match(bytes.as_ref()))
+    }
+
     pub fn stream(self: &Arc<Self>) -> MaskStream {
         MaskStream { mask: Arc::clone(self), held: Vec::new() }
     }

@@ -72,6 +72,7 @@ pub fn resolved(plan: &Plan, instance: usize) -> Map<String, Value> {
     }
     let env = plan.workflow.env.iter().chain(&node.env);
     put("env", Value::Object(env.map(|(name, value)| (name.clone(), known.text(value))).collect()));
+    put("secrets", json!(plan.workflow.secrets_of(node)));
     put("workspace", json!(workspace(node.workspace)));
     put("working_directory", known.text(&node.working_directory));
     put("reads", json!(node.reads));

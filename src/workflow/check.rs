@@ -176,7 +176,7 @@ impl Check<'_> {
             self.advise(&drafts, &nodes, &stages);
             self.unseen_reads(&drafts, &nodes, &worktrees.sparse);
         }
-        let (pass_env, secrets) = self.copied_variables(&units);
+        let (pass_env, secrets) = self.copied_variables(&units, &drafts);
         let workflow = Workflow {
             source: source.clone(),
             name,

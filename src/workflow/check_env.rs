@@ -3,9 +3,10 @@
 
 use indexmap::IndexMap;
 
-use super::check::{Check, Env};
+use super::check::{Check, Draft, Env};
 use super::check_include::{self, Unit};
 use super::check_names;
+use super::check_node::At;
 use super::check_scope::World;
 use super::expr::types::Names;
 use super::file_values::Text;
@@ -72,21 +73,43 @@ impl Check<'_> {
     pub fn variable_names(&mut self, root: &Yaml<'_>, key: &str) -> IndexMap<String, Span> {
         let mut seen: IndexMap<String, Span> = IndexMap::new();
         let Some(piece) = self.top::<Vec<Text>>(root, key) else { return seen };
-        for (item, Text(name)) in piece.yaml.items().iter().zip(piece.value) {
-            self.problems.extend(check_names::variable(&name, item.span));
-            match seen.get(&name) {
-                Some(first) => self.problems.push(check_names::twice("variable", &name, item.span, *first)),
-                None => drop(seen.insert(name, item.span)),
-            }
-        }
+        self.each_variable(piece.yaml.items(), &piece.value, &mut seen);
         seen
     }
 
+    fn each_variable(&mut self, items: &[Yaml<'_>], names: &[Text], seen: &mut IndexMap<String, Span>) {
+        for (item, Text(name)) in items.iter().zip(names) {
+            self.problems.extend(check_names::variable(name, item.span));
+            match seen.get(name) {
+                Some(first) => self.problems.push(check_names::twice("variable", name, item.span, *first)),
+                None => drop(seen.insert(name.clone(), item.span)),
+            }
+        }
+    }
+
+    /// The secrets that a node lists itself.
+    pub fn own_secrets(&mut self, at: &At<'_>) -> Option<Vec<String>> {
+        let names = at.draft.file.secrets.as_ref()?;
+        let mut seen = IndexMap::new();
+        self.each_variable(at.yaml("secrets").map_or(&[], Yaml::items), names, &mut seen);
+        Some(seen.into_keys().collect())
+    }
+
     /// `pass_env` and `secrets`.
-    pub fn copied_variables(&mut self, units: &[Unit<'_>]) -> (Vec<String>, Vec<String>) {
+    pub fn copied_variables(
+        &mut self,
+        units: &[Unit<'_>],
+        drafts: &[Draft<'_, '_>],
+    ) -> (Vec<String>, Vec<String>) {
         let passed = self.all_variables(units, "pass_env");
         let secrets = self.all_variables(units, "secrets");
-        for (name, span) in &secrets {
+        let own = drafts.iter().flat_map(|draft| {
+            let items = draft.yaml.get("secrets").map_or(&[][..], Yaml::items);
+            let names = draft.file.secrets.iter().flatten();
+            names.map(|Text(name)| name.clone()).zip(items.iter().map(|item| item.span))
+        });
+        for (name, span) in secrets.clone().into_iter().chain(own) {
+            let (name, span) = (&name, &span);
             if let Some(also) = passed.get(name) {
                 self.problems.push(
                     Problem::error(

@@ -12,13 +12,14 @@ use super::model::{Action, Effect, Node, OnConflict, Workspace};
 use super::problem::Problem;
 
 /// Keys that a gate has no use for, why, and what to do instead.
-const REFUSED: [(&str, &str, &str); 16] = [
+const REFUSED: [(&str, &str, &str); 17] = [
     ("run", "a node does one thing", "put it into a node of its own, which needs this one"),
     ("uses", "a node does one thing", "put it into a node of its own, which needs this one"),
     ("with", "it takes no inputs", ""),
     ("loop", "a question is put once", ""),
     ("shell", "no script runs", ""),
     ("env", "no process runs", "values belong into the text of `approve`"),
+    ("secrets", "no process runs", ""),
     ("working_directory", "no process runs", ""),
     ("workspace", "no process runs", ""),
     ("reads", "it reads no files", ""),
@@ -68,6 +69,7 @@ impl Check<'_> {
             timeout: self.own_timeout(at),
             allow_failure: file.allow_failure.unwrap_or(false),
             env: IndexMap::new(),
+            secrets: None,
             working_directory: Template::constant("."),
             workspace: Workspace::Scratch,
             reads: None,

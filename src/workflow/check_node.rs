@@ -88,6 +88,7 @@ impl Check<'_> {
             timeout: self.timeout(&at, defaults),
             allow_failure: file.allow_failure.unwrap_or(false),
             env: self.node_env(&at, defaults),
+            secrets: self.own_secrets(&at),
             working_directory: self.working_directory(&at),
             workspace,
             reads: self.globs(&at, "reads", file.reads.as_deref()),

@@ -236,6 +236,7 @@ fn not_with_uses(node: &mut NodeFile, key: &str) -> Option<&'static str> {
     match key {
         "run" => node.run = None,
         "env" => node.env = None,
+        "secrets" => node.secrets = None,
         "outputs" => node.outputs = None,
         "on_conflict" => node.on_conflict = None,
         "shell" => node.shell = None,

@@ -70,6 +70,10 @@ pub struct Node {
     /// Environment variables. Values may hold `${{ }}`: this is how values reach a script.
     #[schemars(extend("examples" = [{"TASK": "${{ inputs.task }}", "SPEC": "${{ needs.plan.outputs.spec }}"}]))]
     pub env: Option<IndexMap<String, Text>>,
+    /// Names of the secrets that this node is given, instead of those under the top-level `secrets`; a name may stand
+    /// here alone. `[]` gives none.
+    #[schemars(extend("examples" = [["DEPLOY_TOKEN"], []], "uniqueItems" = true))]
+    pub secrets: Option<Vec<Text>>,
     /// Words that start the shell of the `run` script; the script follows as the last word.
     #[schemars(extend("default" = ["sh", "-e", "-c"], "examples" = [["bash", "-euo", "pipefail", "-c"]], "minItems" = 1))]
     pub shell: Option<Vec<Text>>,

@@ -23,6 +23,7 @@ pub struct Workflow {
     /// Strings given to every node.
     pub env: IndexMap<String, Template>,
     pub pass_env: Vec<String>,
+    /// Names of the secrets of every node that does not list its own.
     pub secrets: Vec<String>,
     /// Never empty: `main` when the file names none.
     pub stages: Vec<String>,
@@ -55,9 +56,18 @@ impl Workflow {
         found
     }
 
-    /// Names under `secrets`, those of used workflows included, each once.
+    /// Names under `secrets`, those of nodes and of used workflows included, each once.
     pub fn all_secrets(&self) -> Vec<&str> {
-        each_once(self.with_used().into_iter().flat_map(|workflow| &workflow.secrets))
+        each_once(self.with_used().into_iter().flat_map(Workflow::listed_secrets))
+    }
+
+    fn listed_secrets(&self) -> impl Iterator<Item = &String> {
+        self.secrets.iter().chain(self.nodes.values().filter_map(|node| node.secrets.as_ref()).flatten())
+    }
+
+    /// Names of the secrets that a node of this workflow is given.
+    pub fn secrets_of<'w>(&'w self, node: &'w Node) -> &'w [String] {
+        node.secrets.as_ref().unwrap_or(&self.secrets)
     }
 
     /// Names under `pass_env`, those of used workflows included, each once.
@@ -184,6 +194,8 @@ pub struct Node {
     pub timeout: Option<Duration>,
     pub allow_failure: bool,
     pub env: IndexMap<String, Template>,
+    /// `None`: those of the workflow.
+    pub secrets: Option<Vec<String>>,
     /// Relative to the workspace; `.` when the file says nothing.
     pub working_directory: Template,
     pub workspace: Workspace,

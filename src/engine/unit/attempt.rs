@@ -182,7 +182,7 @@ fn environment(job: &Job, ready: &Ready, attempt: u32) -> Vec<(OsString, OsStrin
     let room = &ready.workspace.room;
     let mut env = job.shared.base_env.clone();
     env.extend(job.prepared.env.iter().cloned());
-    env.extend(context.secrets.iter().map(|(name, value)| (OsString::from(name), value.clone())));
+    env.extend(context.caller.secrets_of(&context.plan.workflow, job.node()));
     let mut tell = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
         env.push((OsString::from(name), value.as_ref().to_owned()));
     };

@@ -153,21 +153,24 @@ fn masked(
     outputs: indexmap::IndexMap<String, serde_json::Value>,
 ) -> Result<indexmap::IndexMap<String, serde_json::Value>, String> {
     let mask = &job.context().mask;
-    if mask.is_none() {
-        return Ok(outputs);
-    }
-    for (name, value) in &outputs {
-        let text = match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        if mask.apply(&text) != text {
-            return Err(format!(
-                "output `{name}` holds a secret; outputs are stored and shown, secrets never are"
-            ));
+    match outputs.iter().find(|(_, value)| mask.finds(value)) {
+        Some((name, _)) => {
+            Err(format!("output `{name}` holds a secret; outputs are stored and shown, secrets never are"))
         }
+        None => Ok(outputs),
     }
-    Ok(outputs)
+}
+
+/// The same for names of files, which records, reports and logs hold.
+fn no_secret_names<N: AsRef<[u8]>>(job: &Job, names: impl IntoIterator<Item = N>) -> Result<(), String> {
+    let mask = &job.context().mask;
+    match names.into_iter().find(|name| mask.finds_in(name)) {
+        Some(name) => Err(format!(
+            "the name of the file `{}` holds a secret; names are stored and shown, secrets never are",
+            String::from_utf8_lossy(name.as_ref())
+        )),
+        None => Ok(()),
+    }
 }
 
 fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
@@ -176,6 +179,7 @@ fn kept_artifacts(job: &Job, ready: &Ready) -> Result<Vec<Artifact>, String> {
     // They are the user's, and no result of the node.
     let copies = &job.context().copies;
     paths.retain(|path| !copies.iter().any(|copied| copied.path.as_os_str() == path.as_str()));
+    no_secret_names(job, paths.iter().map(|path| path.as_bytes()))?;
     paths
         .iter()
         .map(|path| artifacts::store(&job.shared.store, workspace, path).map_err(|error| error.to_string()))
@@ -198,6 +202,7 @@ fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), 
         return Ok(());
     }
     let changes = base.repo.changes(base.tree, captured.tree).map_err(text)?;
+    no_secret_names(job, changes.iter().map(|change| change.name().into_owned()))?;
     if let Some(writes) = &job.node().writes {
         let outside = tree::unexpected(&changes, &Globs::compile(writes).map_err(text)?);
         if !outside.is_empty() {
@@ -262,6 +267,7 @@ fn tell_tampered(job: &Job, lease: &Lease) -> Result<(), String> {
 
 pub fn warn(job: &Job, message: String) {
     let node = Some(job.planned().id.clone());
+    let message = job.context().mask.apply(&message).into_owned();
     let event = RunEvent::Warning { node, message };
     job.shared.recorder.fact(job.context().journal, event, Vec::new(), Objects::None);
 }

@@ -193,7 +193,7 @@ fn task(job: &Job, desk: &Desk) -> Result<Task, String> {
     let told = [("SPB_PROMPT", "prompt", prompt.as_bytes()), ("SPB_CONFLICTS", "conflicts", &list)];
     let mut env = job.shared.base_env.clone();
     env.extend(job.prepared.env.iter().cloned());
-    env.extend(job.context().secrets.iter().map(|(name, value)| (OsString::from(name), value.clone())));
+    env.extend(job.context().caller.secrets_of(&job.context().plan.workflow, job.node()));
     for (name, value) in [
         ("SPB_RUN", job.context().id.as_str()),
         ("SPB_NODE", &job.planned().id),
