@@ -6,7 +6,7 @@ mod turn;
 pub use turn::Turn;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A file operation that failed, with the path it was about.
@@ -58,6 +58,32 @@ fn fresh(directory: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> 
     let mut file = tempfile::Builder::new().prefix(".new-").permissions(ordinary).tempfile_in(directory)?;
     file.write_all(bytes)?;
     Ok(file)
+}
+
+/// Reads a file that a user named: `/dev/stdin` and a shell's `<(...)` are some as well. A pipe that nobody writes to is
+/// an error instead of a wait, and what is longer than `limit` bytes is not read to its end.
+///
+/// # Errors
+/// When it cannot be read, is too long, or a pipe without a writer.
+pub fn read_given(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    // Without this, opening a pipe waits for a writer.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    let mut bytes = vec![0; 4096];
+    let first = match file.read(&mut bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Ok(0) if is_pipe => return Err(io::Error::other("it is a pipe that nobody writes to")),
+        result => result?,
+    };
+    bytes.truncate(first);
+    rustix::io::ioctl_fionbio(&file, false)?;
+    (&file).take(limit.saturating_sub(first as u64) + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("it is larger than {} MiB", limit >> 20))),
+        false => Ok(bytes),
+    }
 }
 
 /// Whether [`create`] made the file.

@@ -213,9 +213,10 @@ pub fn plan_failure(error: PlanError) -> Failure {
 fn given(inputs: &Inputs) -> Result<IndexMap<String, Given>, Failure> {
     let mut given = IndexMap::new();
     if let Some(path) = &inputs.file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::invalid(format!("cannot read the inputs in `{}`: {error}", path.display()))
-        })?;
+        let fail =
+            |why: String| Failure::invalid(format!("cannot read the inputs in `{}`: {why}", path.display()));
+        let bytes = disk::read_given(path, input::MAX_FILE).map_err(|error| fail(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8 text".to_owned()))?;
         let values = input::inputs_file(path, &text).map_err(|error| Failure::invalid(error.to_string()))?;
         given.extend(values.into_iter().map(|(name, value)| (name, Given::Value(value))));
     }

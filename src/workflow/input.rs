@@ -12,7 +12,7 @@ use super::suggest;
 use super::yaml::shorten;
 
 /// Largest file of inputs, in bytes.
-const MAX_FILE: usize = 16 * 1024 * 1024;
+pub const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// A value as it was given.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +68,7 @@ pub fn resolve(
 /// When it is not YAML, or not a map of plain values.
 pub fn inputs_file(path: &Path, text: &str) -> Result<IndexMap<String, Value>, InputsFileError> {
     let fail = |reason: String| InputsFileError { path: path.to_owned(), reason };
-    if text.len() > MAX_FILE {
+    if text.len() as u64 > MAX_FILE {
         return Err(fail(format!("it is larger than {} MiB", MAX_FILE >> 20)));
     }
     let (tree, problems) = super::parse::parse(text.strip_prefix('\u{feff}').unwrap_or(text));

@@ -11,4 +11,5 @@
 mod common;
 
 mod daemons;
+mod input;
 mod secrets;
