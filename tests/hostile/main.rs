@@ -13,3 +13,4 @@ mod common;
 mod daemons;
 mod input;
 mod secrets;
+mod values;

@@ -17,8 +17,11 @@ pub const MAX_FILE: u64 = 8 * MAX_OUTPUT;
 /// ends.
 pub fn parse(text: &str) -> Result<IndexMap<String, String>, String> {
     let mut given: IndexMap<String, (usize, String)> = IndexMap::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((at, line)) = lines.next() {
+    // A program that ends lines with `\r\n` says so in the line that begins a value; in any other, `\r` is its own.
+    let mut lines = text.split_terminator('\n').enumerate();
+    while let Some((at, whole)) = lines.next() {
+        let line = whole.strip_suffix('\r').unwrap_or(whole);
+        let has_returns = line.len() < whole.len();
         if line.trim().is_empty() {
             continue;
         }
@@ -34,7 +37,11 @@ pub fn parse(text: &str) -> Result<IndexMap<String, String>, String> {
             Some(Form::Document { name, end }) => {
                 let mut value = Vec::new();
                 loop {
-                    match lines.next() {
+                    let next = lines.next().map(|(at, line)| match line.strip_suffix('\r') {
+                        Some(line) if has_returns => (at, line),
+                        _ => (at, line),
+                    });
+                    match next {
                         Some((_, line)) if line == end => break,
                         Some((_, line)) => value.push(line),
                         None => {
@@ -147,6 +154,7 @@ mod tests {
         assert_eq!(read(""), "");
         assert_eq!(read("empty<<E\nE\n"), "empty: \"\"\n");
         assert_eq!(read("a=1\r\nb<<E\r\nx\r\nE\r\n"), "a: \"1\"\nb: \"x\"\n");
+        assert_eq!(read("b<<E\nx\r\ny\r\r\n\r\nE\n"), "b: \"x\\r\\ny\\r\\r\\n\\r\"\n");
     }
 
     #[test]
