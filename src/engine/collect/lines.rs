@@ -42,7 +42,7 @@ pub fn parse(text: &str) -> Result<IndexMap<String, String>, String> {
                         _ => (at, line),
                     });
                     match next {
-                        Some((_, line)) if line == end => break,
+                        Some((_, line)) if line.strip_suffix('\r').unwrap_or(line) == end => break,
                         Some((_, line)) => value.push(line),
                         None => {
                             return Err(format!(
