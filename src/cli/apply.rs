@@ -184,6 +184,7 @@ pub fn carry_out(
     wait: bool,
 ) -> Result<Exit, Failure> {
     let bounds = worktrees::gc::bounds(&context.env)?;
+    let limits = cache::limits::limits(context, None, None)?;
     let (listener, notices) = std::sync::mpsc::channel();
     let known = requests.iter().filter_map(|request| request.resume.clone()).collect();
     let asks = !quiet && !show.json && show.events.is_none() && prompt::is_possible(&context.env);
@@ -222,7 +223,7 @@ pub fn carry_out(
         ))
         .with_help("make room or mend the disk, then `spb resume`"));
     }
-    cache::limits::once_a_day(context, &repository);
+    cache::limits::once_a_day(limits, &repository);
     let worst = |exit: Exit| exit as u8;
     let exits = report.runs.iter().map(|run| Exit::of_run(run.finished.outcome));
     Ok(exits.max_by_key(|&exit| worst(exit)).unwrap_or(Exit::Done))

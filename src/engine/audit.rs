@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::EngineError;
 use crate::digest::Digest;
 use crate::disk::{self, Lock};
-use crate::git::{Repo, RepoPath, loose};
+use crate::git::{CommitId, Repo, RepoPath, loose};
 use crate::store::entries::{self, Row};
 use crate::store::{Store, StoreError, artifacts, index};
 
@@ -89,7 +89,7 @@ fn objects(repository: &RepoPath, rows: &[Row]) -> Result<Objects, EngineError> 
     let mut commits: Vec<String> = rows
         .iter()
         .filter_map(|row| row.entry.as_ref()?.result.commit.clone())
-        .filter(|commit| commit.parse::<crate::git::CommitId>().is_ok())
+        .filter(|commit| commit.parse::<CommitId>().is_ok())
         .collect();
     commits.sort_unstable();
     commits.dedup();
@@ -97,7 +97,21 @@ fn objects(repository: &RepoPath, rows: &[Row]) -> Result<Objects, EngineError> 
     let repo = Repo::open(repository)?;
     let mut unreadable: HashSet<String> = loose::unreadable(repo.path(), &commits)?.into_iter().collect();
     commits.retain(|commit| !unreadable.contains(commit));
-    let brought = loose::brought(repo.path(), &commits)?;
+    let mut brought = loose::brought(repo.path(), &commits)?;
+    // A node that committed itself has more than the last one.
+    for result in rows.iter().filter_map(|row| Some(&row.entry.as_ref()?.result)) {
+        let tip = result.commit.as_ref().filter(|tip| result.commits() > 1 && brought.contains_key(*tip));
+        let Some(tip) = tip else { continue };
+        let more = match loose::line(repo.path(), tip, result.commits())? {
+            Some(line) => loose::brought(repo.path(), &line)?,
+            None => HashMap::new(),
+        };
+        if more.len() < result.commits() {
+            brought.remove(tip);
+        } else if let Some(objects) = brought.get_mut(tip) {
+            objects.extend(more.into_values().flatten());
+        }
+    }
     let mut contents: Vec<String> = brought.values().flatten().cloned().collect();
     contents.sort_unstable();
     contents.dedup();

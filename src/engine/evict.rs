@@ -213,8 +213,9 @@ impl Known {
             }
         }
         let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse().ok());
-        let step = commit.and_then(|commit| Step::of(repo, commit).ok());
-        for blob in step.iter().flat_map(|step| step.files.iter().filter_map(|file| file.new)) {
+        let line = commit.and_then(|commit| Step::line(repo, commit, entry.result.commits()).ok());
+        let files = line.iter().flatten().flat_map(|step| &step.files);
+        for blob in files.filter_map(|file| file.new) {
             if !self.contents.contains(&blob.id) && contents.insert(blob.id) {
                 bytes += repo.content_size(blob.id).unwrap_or(0);
             }

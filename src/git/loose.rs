@@ -109,6 +109,17 @@ pub fn brought(repo: &RepoPath, commits: &[String]) -> Result<HashMap<String, Ve
     Ok(found)
 }
 
+/// The last `count` commits of the line of first parents that ends at `tip`; `None` when one is missing or damaged.
+///
+/// # Errors
+/// When git cannot be started.
+pub fn line(repo: &RepoPath, tip: &str, count: usize) -> Result<Option<Vec<String>>, GitError> {
+    let count = format!("--max-count={count}");
+    let listed = command::attempt(command::git_at(repo), &["rev-list", "--first-parent", &count, tip, "--"])?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    Ok((listed.code == 0).then(|| text.lines().map(str::to_owned).collect()))
+}
+
 /// Lines of a commit's id, each before `:old-mode new-mode old-id new-id letter` of its files.
 fn parsed(printed: &[u8], commits: &[String]) -> HashMap<String, Vec<String>> {
     let mut found: HashMap<String, Vec<String>> =

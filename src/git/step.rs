@@ -1,29 +1,38 @@
-//! One commit as what it changed, so that it can be made again in another repository: what its files were before and
-//! became, and what the commit says. Its size follows the change, not the repository. Where the commits that it stands on are
-//! there, the same commit comes out; elsewhere a pair of commits that holds nothing but the change, which can be merged
-//! onto any base. Knows nothing of how a step travels.
+//! Commits as what they changed, so that they can be made again in another repository: what their files were before and
+//! became, and what the commits say. The size follows the change, not the repository. Where the commits that they stand on are
+//! there, the same commits come out; elsewhere some that hold nothing but the change, which can be merged onto any base.
+//! Knows nothing of how a step travels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
-use git2::{ObjectType, Signature, Time};
+use git2::{ObjectType, Oid, Signature, Time};
 
 use super::diff::{self, Blob, Difference, MODE_EXECUTABLE, MODE_FILE, MODE_SUBMODULE, MODE_SYMLINK};
 use super::edit::{Edit, edit};
 use super::walk::is_safe;
 use super::{BlobId, CommitId, GitError, Repo, TreeId};
 
-/// A commit that spb made, and what it changed.
+/// A commit, and what it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub id: CommitId,
     pub tree: TreeId,
     pub parents: Vec<CommitId>,
     pub message: String,
-    /// When it was made: seconds since the epoch, and minutes east of UTC.
-    pub time: (i64, i32),
+    pub author: Who,
+    pub committer: Who,
     /// Against its first parent.
     pub files: Vec<StepFile>,
+}
+
+/// Who wrote a commit, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    pub name: String,
+    pub email: String,
+    /// Seconds since the epoch, and minutes east of UTC.
+    pub time: (i64, i32),
 }
 
 /// One file that differs. Not both sides are `None`.
@@ -81,11 +90,22 @@ pub enum StepError {
 }
 
 impl Step {
-    /// What a commit of this repository changed.
+    /// The last `count` commits of a line of first parents that ends at `tip`, the oldest first.
     ///
     /// # Errors
-    /// When the commit, a tree or its parent is missing.
-    pub fn of(repo: &Repo, id: CommitId) -> Result<Self, GitError> {
+    /// When a commit, a tree or what the line stands on is missing.
+    pub fn line(repo: &Repo, tip: CommitId, count: usize) -> Result<Vec<Self>, GitError> {
+        let mut line = vec![Self::of(repo, tip)?];
+        while line.len() < count
+            && let Some(&parent) = line[line.len() - 1].parents.first()
+        {
+            line.push(Self::of(repo, parent)?);
+        }
+        line.reverse();
+        Ok(line)
+    }
+
+    fn of(repo: &Repo, id: CommitId) -> Result<Self, GitError> {
         let commit = repo.commit_object(id)?;
         let parents: Vec<CommitId> = commit.parent_ids().map(CommitId).collect();
         let before = parents.first().map(|&parent| repo.tree_of(parent)).transpose()?;
@@ -96,46 +116,9 @@ impl Step {
             files.push(StepFile { path: found.path.to_vec(), old: side(found.old), new: side(found.new) });
             ControlFlow::Continue(())
         })?;
-        let time = commit.committer().when();
         let message = String::from_utf8_lossy(commit.message_raw_bytes()).into_owned();
-        Ok(Self { id, tree, parents, message, time: (time.seconds(), time.offset_minutes()), files })
-    }
-
-    /// The contents that it needs, each once, in order. A submodule is another repository's.
-    pub fn contents(&self) -> Vec<BlobId> {
-        let sides = self.files.iter().flat_map(|file| [file.old, file.new]);
-        let mut ids: Vec<BlobId> =
-            sides.flatten().filter(|blob| blob.mode != MODE_SUBMODULE).map(|blob| blob.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
-    /// Makes the commit from contents that came along or are there. Everything is checked before anything is written.
-    ///
-    /// # Errors
-    /// When it is no step that a node can have left, a content is missing or another one, or the repository refuses.
-    pub fn make(&self, repo: &Repo, contents: &BTreeMap<BlobId, Vec<u8>>) -> Result<Made, StepError> {
-        self.check(repo, contents)?;
-        let odb = repo.raw.odb().map_err(GitError::library("open the objects"))?;
-        for (id, content) in contents {
-            if !odb.exists(id.0) {
-                odb.write(ObjectType::Blob, content).map_err(GitError::library("write a file's content"))?;
-            }
-        }
-        if let Some(same) = self.again(repo)? {
-            return Ok(Made::Same(same));
-        }
-        let empty = TreeId(
-            repo.raw
-                .treebuilder(None)
-                .and_then(|tree| tree.write())
-                .map_err(GitError::library("write the empty tree"))?,
-        );
-        let before = edit(repo, empty, &self.side(|file| file.old))?;
-        let after = edit(repo, empty, &self.side(|file| file.new))?;
-        let root = self.commit(repo, before, &[], "spb: what a result from elsewhere changes")?;
-        Ok(Made::Apart(self.commit(repo, after, &[root], &self.message)?))
+        let (author, committer) = (Who::of(&commit.author()), Who::of(&commit.committer()));
+        Ok(Self { id, tree, parents, message, author, committer, files })
     }
 
     /// The very commit, where all that it stands on is there.
@@ -144,42 +127,33 @@ impl Step {
         if !self.parents.iter().all(|&parent| repo.has_commit(parent)) {
             return Ok(None);
         }
-        let before = repo.tree_of(first)?;
-        let edits: Vec<Edit> =
-            self.files.iter().map(|file| (file.path.clone(), file.new.map(to_blob))).collect();
-        // Where a directory became a file the tree comes out as another one, if at all: the change alone does as well.
-        let Ok(tree) = edit(repo, before, &edits) else { return Ok(None) };
+        // What comes out as another tree, if at all, does as the change alone.
+        let Ok(tree) = edit(repo, repo.tree_of(first)?, &self.edits()) else { return Ok(None) };
         if tree != self.tree {
             return Ok(None);
         }
-        let made = self.commit(repo, tree, &self.parents, &self.message)?;
+        let made = self.commit(repo, tree, &self.parents)?;
         Ok((made == self.id).then_some(made))
     }
 
-    fn side(&self, of: impl Fn(&StepFile) -> Option<StepBlob>) -> Vec<Edit> {
-        let there = self.files.iter().filter_map(|file| Some((file.path.clone(), of(file)?)));
-        there.map(|(path, blob)| (path, Some(to_blob(blob)))).collect()
+    fn edits(&self) -> Vec<Edit> {
+        self.files.iter().map(|file| (file.path.clone(), file.new.map(to_blob))).collect()
     }
 
-    fn commit(
+    fn commit(&self, repo: &Repo, tree: TreeId, parents: &[CommitId]) -> Result<CommitId, GitError> {
+        let (author, committer) = (self.author.signature()?, self.committer.signature()?);
+        repo.commit_by((&author, &committer), tree, parents, &self.message)
+    }
+
+    fn check(
         &self,
         repo: &Repo,
-        tree: TreeId,
-        parents: &[CommitId],
-        message: &str,
-    ) -> Result<CommitId, GitError> {
-        let signature = Signature::new("spb", "spb@localhost", &Time::new(self.time.0, self.time.1))
-            .map_err(GitError::library("make a signature"))?;
-        repo.commit_by((&signature, &signature), tree, parents, message)
-    }
-
-    fn check(&self, repo: &Repo, contents: &BTreeMap<BlobId, Vec<u8>>) -> Result<(), StepError> {
-        // A year that git can write, and a time zone of this earth.
-        if !(0..1 << 40).contains(&self.time.0) || !(-1440..=1440).contains(&self.time.1) {
-            return Err(StepError::Time(self.time.0));
-        }
-        let odb = repo.raw.odb().map_err(GitError::library("open the objects"))?;
-        let mut seen = std::collections::HashSet::new();
+        odb: &git2::Odb<'_>,
+        contents: &BTreeMap<BlobId, Vec<u8>>,
+    ) -> Result<(), StepError> {
+        self.author.check()?;
+        self.committer.check()?;
+        let mut seen = HashSet::new();
         for file in &self.files {
             let name = || String::from_utf8_lossy(&file.path).into_owned();
             if !is_safe(&file.path) {
@@ -208,15 +182,102 @@ impl Step {
                 }
             }
         }
-        for (id, content) in contents {
-            let found = git2::Oid::hash_object(ObjectType::Blob, content)
-                .map_err(GitError::library("hash a file's content"))?;
-            if found != id.0 {
-                return Err(StepError::Content(*id));
-            }
+        Ok(())
+    }
+}
+
+impl Who {
+    fn of(signature: &Signature<'_>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let time = signature.when();
+        Self {
+            name: text(signature.name_bytes()),
+            email: text(signature.email_bytes()),
+            time: (time.seconds(), time.offset_minutes()),
+        }
+    }
+
+    fn signature(&self) -> Result<Signature<'static>, GitError> {
+        Signature::new(&self.name, &self.email, &Time::new(self.time.0, self.time.1))
+            .map_err(GitError::library("make a signature"))
+    }
+
+    fn check(&self) -> Result<(), StepError> {
+        // A year that git can write, and a time zone of this earth.
+        if !(0..1 << 40).contains(&self.time.0) || !(-1440..=1440).contains(&self.time.1) {
+            return Err(StepError::Time(self.time.0));
         }
         Ok(())
     }
+}
+
+/// The contents that steps need, each once, in order. A submodule is another repository's.
+pub fn contents(steps: &[Step]) -> Vec<BlobId> {
+    let sides = steps.iter().flat_map(|step| &step.files).flat_map(|file| [file.old, file.new]);
+    let mut ids: Vec<BlobId> =
+        sides.flatten().filter(|blob| blob.mode != MODE_SUBMODULE).map(|blob| blob.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Makes a line of commits, the oldest first, from contents that came along or are there. Everything is checked before
+/// anything is written.
+///
+/// # Errors
+/// When it is nothing that a node can have left, a content is missing or another one, or the repository refuses.
+pub fn make(repo: &Repo, line: &[Step], contents: &BTreeMap<BlobId, Vec<u8>>) -> Result<Made, StepError> {
+    let odb = repo.raw.odb().map_err(GitError::library("open the objects"))?;
+    for step in line {
+        step.check(repo, &odb, contents)?;
+    }
+    for (id, content) in contents {
+        let found = Oid::hash_object(ObjectType::Blob, content)
+            .map_err(GitError::library("hash a file's content"))?;
+        if found != id.0 {
+            return Err(StepError::Content(*id));
+        }
+    }
+    for (id, content) in contents {
+        if !odb.exists(id.0) {
+            odb.write(ObjectType::Blob, content).map_err(GitError::library("write a file's content"))?;
+        }
+    }
+    let mut same = None;
+    for step in line {
+        same = step.again(repo)?;
+        if same.is_none() {
+            break;
+        }
+    }
+    match same {
+        Some(tip) => Ok(Made::Same(tip)),
+        None => Ok(Made::Apart(apart(repo, line)?)),
+    }
+}
+
+/// The same changes on a commit that has the files that they change, as they were, and no others.
+fn apart(repo: &Repo, line: &[Step]) -> Result<CommitId, GitError> {
+    let empty = repo.raw.treebuilder(None).and_then(|tree| tree.write());
+    let empty = TreeId(empty.map_err(GitError::library("write the empty tree"))?);
+    let mut before: BTreeMap<&[u8], Option<StepBlob>> = BTreeMap::new();
+    for file in line.iter().flat_map(|step| &step.files) {
+        before.entry(&file.path).or_insert(file.old);
+    }
+    let there = before.into_iter().filter_map(|(path, blob)| Some((path.to_vec(), Some(to_blob(blob?)))));
+    let mut tree = edit(repo, empty, &there.collect::<Vec<Edit>>())?;
+    let Some(first) = line.first() else {
+        return Err(GitError::library("make no commit")(git2::Error::from_str("no steps")));
+    };
+    let who =
+        Signature::new("spb", "spb@localhost", &Time::new(first.committer.time.0, first.committer.time.1))
+            .map_err(GitError::library("make a signature"))?;
+    let mut at = repo.commit_by((&who, &who), tree, &[], "spb: what a result from elsewhere changes")?;
+    for step in line {
+        tree = edit(repo, tree, &step.edits())?;
+        at = step.commit(repo, tree, &[at])?;
+    }
+    Ok(at)
 }
 
 impl Repo {
@@ -301,36 +362,62 @@ mod tests {
         (directory, repo, base, change)
     }
 
-    fn contents(repo: &Repo, step: &Step) -> BTreeMap<BlobId, Vec<u8>> {
-        step.contents().into_iter().map(|id| (id, repo.content(id).unwrap())).collect()
+    fn all(repo: &Repo, line: &[Step]) -> BTreeMap<BlobId, Vec<u8>> {
+        contents(line).into_iter().map(|id| (id, repo.content(id).unwrap())).collect()
     }
 
     #[test]
     fn a_step_gives_the_very_commit_where_its_base_is_there() {
         let (directory, repo, base, change) = changed();
-        let step = Step::of(&repo, change).unwrap();
-        assert_eq!(step.files.len(), 4);
+        let line = Step::line(&repo, change, 1).unwrap();
+        assert_eq!(line[0].files.len(), 4);
         let elsewhere = repository();
         let from = directory.path().to_str().unwrap();
         git(elsewhere.path(), &["fetch", "-q", "--depth", "1", from, &base.to_string()]);
         let there = opened(elsewhere.path());
         assert!(!there.has_commit(change));
-        let made = step.make(&there, &contents(&repo, &step)).unwrap();
+        let made = make(&there, &line, &all(&repo, &line)).unwrap();
         assert_eq!(made, Made::Same(change));
         git(elsewhere.path(), &["fsck", "--strict", "--no-dangling"]);
     }
 
     #[test]
+    fn a_line_of_commits_travels_with_its_authors_and_messages() {
+        let (directory, repo, base, _) = changed();
+        write(&directory.path().join("d/old"), b"newer");
+        let tip = committed(directory.path(), "mine");
+        let line = Step::line(&repo, tip, 2).unwrap();
+        assert_eq!(line[0].parents, [base]);
+        let full = all(&repo, &line);
+        let elsewhere = repository();
+        write(&elsewhere.path().join("d/old"), b"old");
+        write(&elsewhere.path().join("gone"), b"gone");
+        let other = committed(elsewhere.path(), "another base");
+        let there = opened(elsewhere.path());
+        let Made::Apart(made) = make(&there, &line, &full).unwrap() else { panic!("its base is not there") };
+        let crate::git::Merged::Clean(moved) = crate::git::carry(&there, made, 2, other).unwrap() else {
+            panic!("nothing is in its way")
+        };
+        let told = git(elsewhere.path(), &["log", "--format=%an %s", &moved.to_string()]);
+        assert_eq!(String::from_utf8_lossy(&told), "a mine\na other\na another base\n");
+        let shown = git(elsewhere.path(), &["show", &format!("{moved}:d/old")]);
+        assert_eq!(shown, b"newer");
+        let from = directory.path().to_str().unwrap();
+        git(elsewhere.path(), &["fetch", "-q", "--depth", "1", from, &base.to_string()]);
+        assert_eq!(make(&there, &line, &full).unwrap(), Made::Same(tip));
+    }
+
+    #[test]
     fn a_step_without_its_base_can_be_moved_to_any_other() {
         let (_directory, repo, _, change) = changed();
-        let step = Step::of(&repo, change).unwrap();
+        let line = Step::line(&repo, change, 1).unwrap();
         let elsewhere = repository();
         write(&elsewhere.path().join("d/old"), b"old");
         write(&elsewhere.path().join("gone"), b"gone");
         write(&elsewhere.path().join("more"), b"more");
         let base = committed(elsewhere.path(), "another base");
         let there = opened(elsewhere.path());
-        let Made::Apart(made) = step.make(&there, &contents(&repo, &step)).unwrap() else {
+        let Made::Apart(made) = make(&there, &line, &all(&repo, &line)).unwrap() else {
             panic!("its base is not there")
         };
         let crate::git::Merged::Clean(moved) = crate::git::transplant(&there, made, base).unwrap() else {
@@ -345,14 +432,14 @@ mod tests {
     #[test]
     fn what_no_node_leaves_is_refused_by_name() {
         let (_directory, repo, _, change) = changed();
-        let good = Step::of(&repo, change).unwrap();
+        let good = Step::line(&repo, change, 1).unwrap().remove(0);
         let elsewhere = repository();
         let there = opened(elsewhere.path());
-        let full = contents(&repo, &good);
+        let full = all(&repo, std::slice::from_ref(&good));
         let check = |alter: &dyn Fn(&mut Step), expect: &str| {
             let mut step = good.clone();
             alter(&mut step);
-            let error = step.make(&there, &full).unwrap_err().to_string();
+            let error = make(&there, &[step], &full).unwrap_err().to_string();
             assert!(error.contains(expect), "{error}");
         };
         for path in ["../x", "/x", "a/../../x", ".git/config", "a/.GIT/hooks/x", "", "a//b"] {
@@ -360,7 +447,7 @@ mod tests {
         }
         check(&|step| step.files[1].path = step.files[0].path.clone(), "twice");
         check(&|step| step.files[0].new.as_mut().unwrap().mode = 0o060_644, "no kind");
-        check(&|step| step.time.0 = -1, "none");
+        check(&|step| step.author.time.0 = -1, "none");
         let target = there.raw.blob(b"../../etc/passwd").unwrap();
         check(
             &|step| step.files[0].new = Some(StepBlob { mode: MODE_SYMLINK, id: BlobId(target) }),
@@ -368,8 +455,9 @@ mod tests {
         );
         let mut other = full.clone();
         *other.values_mut().next().unwrap() = b"other".to_vec();
-        assert!(good.make(&there, &other).unwrap_err().to_string().contains("not what its name says"));
-        assert!(good.make(&there, &BTreeMap::new()).unwrap_err().to_string().contains("missing"));
+        let good = [good];
+        assert!(make(&there, &good, &other).unwrap_err().to_string().contains("not what its name says"));
+        assert!(make(&there, &good, &BTreeMap::new()).unwrap_err().to_string().contains("missing"));
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub fn restore(store: &Store, workspace: &Path, artifact: &Artifact) -> Result<(
     let parent = target.parent().unwrap_or(workspace);
     make_real_directories(workspace, parent, &artifact.path)?;
     if let Some(words) = &artifact.link {
-        if !stays_inside(artifact.path.as_bytes(), words.as_bytes()) {
+        if !stays(artifact) {
             return Err(ArtifactError::Link { path: artifact.path.clone(), target: words.clone() });
         }
         return Ok(disk::link(words, &target)?);
@@ -287,6 +287,12 @@ fn make_real_directories(workspace: &Path, parent: &Path, name: &str) -> Result<
 /// Whether an artifact of this path lies in its workspace.
 pub fn is_inside(relative: &str) -> bool {
     safe(relative).is_ok()
+}
+
+/// Whether an artifact, if it is a symlink, leads to a place in its workspace.
+pub fn stays(artifact: &Artifact) -> bool {
+    let words = artifact.link.as_ref();
+    words.is_none_or(|words| stays_inside(artifact.path.as_bytes(), words.as_bytes()))
 }
 
 fn safe(relative: &str) -> Result<PathBuf, ArtifactError> {

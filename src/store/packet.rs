@@ -1,4 +1,4 @@
-//! A cache entry on its way to another clone: what the index has of it, and its commit as a step that can be made again
+//! A cache entry on its way to another clone: what the index has of it, and its commits as steps that can be made again
 //! there. Names what belongs to it (contents of files, artifacts) and does not carry it: `archive` does. What arrives is checked
 //! before anything of it is believed. Knows nothing of where entries travel.
 //!
@@ -14,7 +14,7 @@ use super::artifacts;
 use super::cache::{Entry, Saved};
 use crate::digest::Digest;
 use crate::event::Artifact;
-use crate::git::step::{Made, Step, StepBlob, StepError, StepFile};
+use crate::git::step::{self, Made, Step, StepBlob, StepError, StepFile, Who};
 use crate::git::{BlobId, CommitId, GitError, Repo};
 
 /// Version of the stored form. Another one is refused by name.
@@ -49,7 +49,8 @@ pub struct Packet {
     pub workflow: String,
     pub node: String,
     pub entry: Entry,
-    step: Option<WireStep>,
+    /// Its commits, the oldest first; none when it changed nothing.
+    steps: Vec<WireStep>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,8 +59,16 @@ struct WireStep {
     tree: String,
     parents: Vec<String>,
     message: String,
-    time: (i64, i32),
+    author: WireWho,
+    committer: WireWho,
     files: Vec<WireFile>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct WireWho {
+    name: String,
+    email: String,
+    time: (i64, i32),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,7 +99,7 @@ impl Packet {
         entry: &Entry,
     ) -> Result<Self, GitError> {
         let commit = entry.result.commit.as_ref().and_then(|commit| commit.parse::<CommitId>().ok());
-        let step = commit.map(|commit| Step::of(repo, commit)).transpose()?;
+        let steps = commit.map(|commit| Step::line(repo, commit, entry.result.commits())).transpose()?;
         // The log stays where it was written: it is of one machine, and may be long.
         let entry = Entry { log: None, ..entry.clone() };
         Ok(Self {
@@ -100,7 +109,7 @@ impl Packet {
             workflow: workflow.to_owned(),
             node: node.to_owned(),
             entry,
-            step: step.as_ref().map(WireStep::of),
+            steps: steps.iter().flatten().map(WireStep::of).collect(),
         })
     }
 
@@ -125,15 +134,19 @@ impl Packet {
         let packet: Self = serde_json::from_slice(bytes).map_err(shape)?;
         packet.key()?;
         packet.quick_keys()?;
-        packet.step()?;
-        let named = packet.step.as_ref().map(|step| &step.id);
-        if packet.entry.result.commit.as_ref() != named || !packet.entry.result.heads.is_empty() {
+        packet.steps()?;
+        let result = &packet.entry.result;
+        let named = packet.steps.last().map(|step| &step.id);
+        let is_line = packet.steps.windows(2).all(|pair| pair[1].parents.first() == Some(&pair[0].id));
+        let counts = packet.steps.is_empty() || packet.steps.len() == result.commits();
+        if result.commit.as_ref() != named || !is_line || !counts || !result.heads.is_empty() {
             return Err(PacketError::Shape("it names a commit that it does not hold".to_owned()));
         }
         for artifact in &packet.entry.result.artifacts {
             let why = match Digest::from_hex(&artifact.digest) {
                 None => "has no digest",
                 Some(_) if !artifacts::is_inside(&artifact.path) => "leaves the workspace",
+                Some(_) if !artifacts::stays(artifact) => "is a symlink that leads out of the workspace",
                 Some(_) => continue,
             };
             return Err(PacketError::Artifact { node: packet.node, path: artifact.path.clone(), why });
@@ -158,7 +171,7 @@ impl Packet {
     /// # Errors
     /// When its step has the wrong shape.
     pub fn contents(&self) -> Result<Vec<BlobId>, PacketError> {
-        Ok(self.step()?.map(|step| step.contents()).unwrap_or_default())
+        Ok(step::contents(&self.steps()?))
     }
 
     /// Artifacts that have to be in the store before [`Packet::accept`].
@@ -185,7 +198,9 @@ impl Packet {
         }
         let (key, mut quick_keys) = (self.key()?, self.quick_keys()?);
         let wrong = |source| PacketError::Step { node: self.node.clone(), source };
-        let made = self.step()?.map(|step| step.make(repo, contents)).transpose().map_err(wrong)?;
+        let steps = self.steps()?;
+        let made = (!steps.is_empty()).then(|| step::make(repo, &steps, contents));
+        let made = made.transpose().map_err(wrong)?;
         if matches!(made, Some(Made::Apart(_))) {
             // They speak of what the entry stood on, and that is not here.
             quick_keys.clear();
@@ -201,13 +216,14 @@ impl Packet {
         })
     }
 
-    fn step(&self) -> Result<Option<Step>, PacketError> {
-        self.step.as_ref().map(WireStep::read).transpose()
+    fn steps(&self) -> Result<Vec<Step>, PacketError> {
+        self.steps.iter().map(WireStep::read).collect()
     }
 }
 
 impl WireStep {
     fn of(step: &Step) -> Self {
+        let who = |who: &Who| WireWho { name: who.name.clone(), email: who.email.clone(), time: who.time };
         let side = |blob: Option<StepBlob>| blob.map(|blob| (blob.mode, blob.id.to_string()));
         let file = |file: &StepFile| WireFile {
             path: escaped(&file.path),
@@ -219,7 +235,8 @@ impl WireStep {
             tree: step.tree.to_string(),
             parents: step.parents.iter().map(ToString::to_string).collect(),
             message: step.message.clone(),
-            time: step.time,
+            author: who(&step.author),
+            committer: who(&step.committer),
             files: step.files.iter().map(file).collect(),
         }
     }
@@ -231,12 +248,14 @@ impl WireStep {
         let files = self.files.iter().map(|file| {
             Ok(StepFile { path: plain(&file.path)?, old: side(&file.old)?, new: side(&file.new)? })
         });
+        let who = |who: &WireWho| Who { name: who.name.clone(), email: who.email.clone(), time: who.time };
         Ok(Step {
             id: parsed(&self.id)?,
             tree: parsed(&self.tree)?,
             parents: self.parents.iter().map(|parent| parsed(parent)).collect::<Result<_, _>>()?,
             message: self.message.clone(),
-            time: self.time,
+            author: who(&self.author),
+            committer: who(&self.committer),
             files: files.collect::<Result<_, PacketError>>()?,
         })
     }

@@ -90,8 +90,7 @@ fn the_least_recently_used_goes_until_the_rest_fits() {
         "{gone}"
     );
     assert!(
-        gone["bytes_left"].as_u64().unwrap() <= 250 * 1024
-            && gone["artifact_bytes"].as_u64().unwrap() > 99_000
+        gone["bytes_left"].as_u64().unwrap() <= 250_000 && gone["artifact_bytes"].as_u64().unwrap() > 99_000
     );
     world.apply(&workflow(&["a", "b", "c"])).success().ended("a cached, b succeeded, c cached");
     let gone = json(&world, &["cache", "gc", "--max-size", "0", "--json"]);
@@ -99,7 +98,7 @@ fn the_least_recently_used_goes_until_the_rest_fits() {
     assert_eq!(artifacts(&world), 0);
     // From the environment as well, and nonsense is refused.
     world.apply(&workflow(&["a"])).success();
-    let run = world.spb(["cache", "gc", "--json"]).env("SPB_CACHE_MAX_SIZE", "1k").run().success();
+    let run = world.spb(["cache", "gc", "--json"]).env("SPB_CACHE_MAX_SIZE", "1KiB").run().success();
     assert!(run.stdout.contains(r#""over": 1"#), "{run}");
     let run = world.spb(["cache", "gc"]).env("SPB_CACHE_MAX_AGE", "soon").run().exits(2);
     assert!(run.stderr.contains("SPB_CACHE_MAX_AGE"), "{run}");

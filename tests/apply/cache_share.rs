@@ -92,6 +92,98 @@ fn a_shallow_clone_on_another_commit_gets_what_reads_the_same() {
 }
 
 #[test]
+fn commits_that_a_node_made_itself_arrive_one_by_one() {
+    let world = World::new();
+    let text = r#"
+nodes:
+  n: { reads: [src/one.txt], run: 'git config user.name N; for i in 1 2; do echo $i > $i.txt; git add .; git -c user.email=n@x commit -q -m "mine $i"; done; echo 3 > 3.txt' }
+"#;
+    world.apply(text).success();
+    let file = world.root.join("cache.spb");
+    world.spb(["cache", "export", file.to_str().unwrap()]).run().success();
+    world.write("more.txt", "more\n");
+    world.commit("more");
+    let there = clone(&world, "there", &["--depth", "1"]);
+    import(&world, &there, &file).success();
+    let whole = world.spb(["cache", "verify"]).directory(&there).run().success();
+    assert_eq!(whole.stdout, "1 result, all whole\n");
+    let run = world.applying(text, &[]).directory(&there).run().success().ended("n cached");
+    let commit = run.node("n")["result"]["commit"].as_str().unwrap().to_owned();
+    let told = world.git_in(&there, &["log", "--format=%s", "-4", &commit]);
+    assert_eq!(told, "spb: n\nmine 2\nmine 1\nmore");
+    assert_eq!(world.git_in(&there, &["show", &format!("{commit}:2.txt")]), "2");
+}
+
+/// Archives as an enemy makes them: the good one with other words in its entries.
+#[test]
+fn what_no_node_leaves_is_refused_by_name_and_the_rest_is_taken() {
+    let world = World::new();
+    world.apply(WORKFLOW).success();
+    let file = export(&world);
+    let whole = std::fs::read(&file).unwrap();
+    let cases = [
+        (
+            r#""path":"out/d/tool""#,
+            r#""path":"../d/tool/""#,
+            "the artifact `../d/tool/` leaves the workspace",
+        ),
+        (
+            r#""path":"out/d/tool""#,
+            r#""path":"/etc/passw""#,
+            "the artifact `/etc/passw` leaves the workspace",
+        ),
+        (r#""path":"out/d/tool""#, r#""path":".git/hook""#, "the artifact `.git/hook` leaves the workspace"),
+        (r#""link":"d/tool""#, r#""link":"../../x""#, "leads out"),
+        (r#""path":"made.txt""#, r#""path":"../e.txt""#, "\"../e.txt\" may be in no checkout"),
+        (r#""path":"made.txt""#, r#""path":".git/aaa""#, "\".git/aaa\" may be in no checkout"),
+        (
+            r#""path":"used.txt","old":null,"new":[33188"#,
+            r#""path":"used.txt","old":null,"new":[24996"#,
+            "no kind that git knows",
+        ),
+        (r#""format":1,"key":"#, r#""format":7,"key":"#, "has format 7"),
+        (r#""size":5"#, r#""size":6"#, "is missing or damaged"),
+    ];
+    for (good, bad, expect) in cases {
+        let there = clone(&world, &format!("there{}", bad.len() * 31 + expect.len()), &[]);
+        let file = world.root.join("bad.spb");
+        std::fs::write(&file, rewritten(&whole, good, bad)).unwrap();
+        let run = import(&world, &there, &file).exits(3);
+        assert!(run.stderr.contains(expect), "{expect}\n{run}");
+        assert!(run.stdout.contains("took ") && !run.stdout.starts_with("took 5"), "{run}");
+        assert_eq!(world.git_in(&there, &["status", "--porcelain"]), "", "the checkout was touched");
+        let _same = apply(&world, &there).success();
+        std::fs::remove_dir_all(&there).unwrap();
+    }
+}
+
+/// Replaces words of every entry, and makes lengths and checksum right again.
+fn rewritten(archive: &[u8], good: &str, bad: &str) -> Vec<u8> {
+    let start = archive.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let records = zstd::decode_all(&archive[start..]).unwrap();
+    let (mut at, mut made, mut changed) = (0, Vec::new(), 0);
+    while at < records.len() {
+        let length = u64::from_le_bytes(records[at + 1..at + 9].try_into().unwrap()) as usize;
+        let payload = &records[at + 9..at + 9 + length];
+        let payload = match records[at] {
+            b'e' => {
+                let text = std::str::from_utf8(payload).unwrap();
+                changed += text.matches(good).count();
+                text.replace(good, bad).into_bytes()
+            }
+            b'z' => blake3::hash(&made).as_bytes().to_vec(),
+            _ => payload.to_vec(),
+        };
+        made.push(records[at]);
+        made.extend((payload.len() as u64).to_le_bytes());
+        made.extend(payload);
+        at += 9 + length;
+    }
+    assert!(changed > 0, "{good} is in no entry");
+    [&archive[..start], &zstd::encode_all(&made[..], 3).unwrap()].concat()
+}
+
+#[test]
 fn artifacts_arrive_as_they_were_with_directories_modes_and_links() {
     let world = World::new();
     world.apply(WORKFLOW).success();
@@ -145,7 +237,7 @@ fn a_file_that_is_cut_off_damaged_newer_or_none_leaves_everything_as_it_was() {
     refused(&flipped, &[], "cut off or damaged");
     refused(b"spb cache 9\nwhatever", &[], "it has format 9, and this spb knows 1");
     refused(b"", &[], "no archive");
-    refused(&whole, &["--max-size", "1k"], "unpacks to more than 1024 bytes");
+    refused(&whole, &["--max-size", "1KiB"], "unpacks to more than 1024 bytes");
     let run = import(&world, &there, Path::new("/nowhere/x")).exits(3);
     assert!(run.stderr.contains("/nowhere/x"), "{run}");
 }

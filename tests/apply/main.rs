@@ -14,6 +14,7 @@ mod cache_damage;
 mod cache_keep;
 mod cache_keys;
 mod cache_law;
+mod cache_law_wide;
 mod cache_share;
 mod cache_why;
 mod conditions;

@@ -4,13 +4,13 @@
 use std::ffi::OsStr;
 use std::time::{Duration, SystemTime};
 
+use crate::cli::worktrees::gc;
 use crate::cli::{Context, Failure, out};
 use crate::disk::{self, Durability};
 use crate::engine::evict::{self, Limits};
 use crate::git::RepoPath;
 use crate::report::text;
 use crate::store::Store;
-use crate::workflow::period;
 
 /// Where nobody says anything: 20 GiB.
 const SIZE: u64 = 20 << 30;
@@ -37,30 +37,14 @@ impl<T> Limit<T> {
     }
 }
 
-/// `500MB`, `2GiB`, `off`: all units are of 1024.
+/// `500MB`, `2GiB`, `off`.
 pub fn size(text: &str) -> Result<Limit<u64>, String> {
-    let wrong = || format!("expected a size such as `500MiB` or `20GiB`, or `off`, not {text:?}");
-    if text == "off" {
-        return Ok(Limit::Off);
-    }
-    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let number: f64 = text[..digits].parse().map_err(|_| wrong())?;
-    let unit = text[digits..].trim().to_ascii_lowercase();
-    let shift = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(wrong()),
-    };
-    let bytes = number * (1_u64 << shift) as f64;
-    if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(Limit::At(bytes as u64)) } else { Err(wrong()) }
+    if text == "off" { Ok(Limit::Off) } else { gc::size(text).map(Limit::At) }
 }
 
 /// `12h`, `30d`, `off`.
 pub fn age(text: &str) -> Result<Limit<Duration>, String> {
-    if text == "off" { Ok(Limit::Off) } else { period(text).map(Limit::At) }
+    if text == "off" { Ok(Limit::Off) } else { gc::age(text).map(Limit::At) }
 }
 
 /// What counts: the arguments, else `SPB_CACHE_MAX_SIZE` and `SPB_CACHE_MAX_AGE`, else the defaults.
@@ -95,7 +79,7 @@ fn read<T>(
 }
 
 /// After a run, once a day: what is over the limits goes. Whatever keeps it from that is no failure of the run.
-pub fn once_a_day(context: &Context, repository: &RepoPath) {
+pub fn once_a_day(limits: Limits, repository: &RepoPath) {
     let store = Store::at(&repository.common_dir);
     let mark = store.root().join("evicted");
     let now = SystemTime::now();
@@ -110,10 +94,6 @@ pub fn once_a_day(context: &Context, repository: &RepoPath) {
     if !is_due {
         return;
     }
-    let limits = match limits(context, None, None) {
-        Ok(limits) => limits,
-        Err(failure) => return out::warn(&failure.message),
-    };
     match evict::evict(&store, repository, limits, jiff::Timestamp::now().as_millisecond()) {
         Ok(Some(evicted)) => {
             disk::replace(&mark, b"", Durability::Crash).ok();
@@ -125,28 +105,5 @@ pub fn once_a_day(context: &Context, repository: &RepoPath) {
         // Another run is at work: its end will look.
         Ok(None) => {}
         Err(error) => out::warn(&format!("the cache could not be kept within its limits: {error}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_numbers_with_units() {
-        for (text, expect) in [
-            ("0", Limit::At(0)),
-            ("1024", Limit::At(1024)),
-            ("2k", Limit::At(2048)),
-            ("1.5 KiB", Limit::At(1536)),
-            ("20GiB", Limit::At(20 << 30)),
-            ("1tb", Limit::At(1 << 40)),
-            ("off", Limit::Off),
-        ] {
-            assert_eq!(size(text), Ok(expect), "{text}");
-        }
-        for bad in ["", "GiB", "-1", "1 parsec", "1e9", "1.2.3k", "99999999999999999999t"] {
-            assert!(size(bad).is_err(), "{bad:?} was accepted");
-        }
     }
 }

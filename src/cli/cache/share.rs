@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::limits::{self, Limit};
 use crate::cli::{Context, Exit, Failure, out};
 use crate::disk::{DiskError, Lock};
-use crate::engine::share::{self, ShareError};
+use crate::engine::export::{self, ShareError};
 use crate::report::text;
 use crate::workflow::period;
 
@@ -60,7 +60,7 @@ pub fn export(args: &ExportArgs, context: &Context) -> Result<Exit, Failure> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     let new = tempfile::Builder::new().prefix(".new-").permissions(ordinary).tempfile_in(directory);
-    let (exported, new) = share::export(&store, &repository, since, new.map_err(write)?)
+    let (exported, new) = export::export(&store, &repository, since, new.map_err(write)?)
         .map_err(|error| failure(&path, error))?;
     let bytes = new.as_file().metadata().map_or(0, |meta| meta.len());
     new.as_file().sync_all().map_err(write)?;
@@ -88,7 +88,7 @@ pub fn import(args: &ImportArgs, context: &Context) -> Result<Exit, Failure> {
         Limit::At(max) => max,
         Limit::Off => u64::MAX,
     };
-    let imported = share::import(&store, &repository, max, file).map_err(|error| failure(&path, error))?;
+    let imported = export::import(&store, &repository, max, file).map_err(|error| failure(&path, error))?;
     for refused in &imported.refused {
         out::warn(&format!("refused: {}", text::line(refused)));
     }

@@ -177,12 +177,13 @@ pub fn bounds(env: &Env) -> Result<Bounds, Failure> {
     Ok(Bounds { unused_for, size })
 }
 
-fn age(text: &str) -> Result<Duration, String> {
+/// Reads `14d`.
+pub fn age(text: &str) -> Result<Duration, String> {
     period(text).map_err(|why| format!("{text:?} is not a duration: {why}"))
 }
 
 /// Reads `20GB`, `500MiB`, `1073741824`.
-fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 10] = [
         ("", 1),
         ("B", 1),
