@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{EngineError, keep};
+use super::{EngineError, keep, refs};
 use crate::digest::Digest;
 use crate::disk::{self, Lock};
 use crate::event::NodeFinished;
@@ -81,7 +81,7 @@ pub fn evict(
     for run in over.iter().filter(|run| run.is_old || !run.keys.is_disjoint(&gone)) {
         let name = format!("refs/spb/runs/{}", run.id);
         if repo.read_ref(&name)?.is_some() {
-            repo.delete_ref(&name)?;
+            refs::remove(store, &repo, &name)?;
             evicted.runs += 1;
         }
     }

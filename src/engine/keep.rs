@@ -37,7 +37,7 @@ pub fn add(store: &Store, repo: &Repo, commits: &[CommitId]) -> Result<(), GitEr
 /// As [`add`].
 pub fn replace(store: &Store, repo: &Repo, commits: &[CommitId]) -> Result<(), GitError> {
     if commits.is_empty() {
-        return repo.delete_ref(CACHE_REF);
+        return refs::remove(store, repo, CACHE_REF);
     }
     let holder = holder(repo, commits)?;
     disk::sync_file_system(store.root())?;

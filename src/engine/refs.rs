@@ -21,11 +21,28 @@ pub fn set(
     expect: Expect,
     reason: &str,
 ) -> Result<(), GitError> {
+    noted(store, repo, name, || repo.set_ref(name, target, expect, reason))
+}
+
+/// Removes a ref; one that is not there is fine.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove(store: &Store, repo: &Repo, name: &str) -> Result<(), GitError> {
+    noted(store, repo, name, || repo.delete_ref(name))
+}
+
+fn noted(
+    store: &Store,
+    repo: &Repo,
+    name: &str,
+    write: impl FnOnce() -> Result<(), GitError>,
+) -> Result<(), GitError> {
     let _writing = Lock::wait(&store.root().join("refs.lock"))?;
     let note = store.root().join("writing-ref");
     clear(&note, &repo.path().common_dir)?;
     disk::replace(&note, name.as_bytes(), Durability::Crash)?;
-    let done = repo.set_ref(name, target, expect, reason);
+    let done = write();
     disk::remove(&note)?;
     done
 }

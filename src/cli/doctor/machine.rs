@@ -70,7 +70,8 @@ fn free(name: &'static str, path: &Path) -> Check {
         );
     };
     let found = format!("{} free at `{}`", text::bytes(bytes), path.display());
-    let help = "make room: `spb worktrees remove --all` and `spb cache clear` give back what spb uses";
+    let help =
+        "make room: `spb worktrees remove --all` and `spb cache gc --max-size 1GiB` give back what spb uses";
     match bytes {
         0..NO_DISK => Check::fail(name, found, Some(help.to_owned())),
         NO_DISK..TIGHT_DISK => Check::warn(name, found, help),
