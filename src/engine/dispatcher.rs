@@ -4,6 +4,7 @@
 mod asking;
 mod end;
 mod inside;
+mod looking;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use super::setup;
 use super::signals::Signals;
 use super::stages::Stages;
 use super::tools;
-use super::unit::{self, Asked, Done, Job};
+use super::unit::{self, Done, Job};
 use super::workspace::Rooms;
-use super::{Ended, EngineError, Keyed, RunContext, Shared, base, why};
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base};
 use crate::disk::Lock;
 use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished};
 use crate::executor::Stop;
@@ -309,13 +310,9 @@ impl Dispatcher {
             return;
         }
         let turn = unit::ask(&self.shared, keyed);
-        if let (Asked::Ours(_), Some(cache)) = (&turn, &self.cache) {
-            // Another process may have left it since the look before.
-            cache.look_anew();
-            if let Some(finished) = self.quick_hit(run, instance, (keyed, prepared.rule), &heads) {
-                self.flights.landed(node, true);
-                return self.tell(node, finished);
-            }
+        if let Some(finished) = self.left_since(&turn, run, instance, (keyed, prepared.rule), &heads) {
+            self.flights.landed(node, true);
+            return self.tell(node, finished);
         }
         let job = Job {
             turn,
@@ -335,56 +332,6 @@ impl Dispatcher {
         };
         let id = self.units.spawn(unit::run(job)).id();
         self.nodes_of_units.insert(id, node);
-    }
-
-    fn quick_hit(
-        &self,
-        run: &RunContext,
-        instance: usize,
-        (keyed, rule): (Keyed, base::Rule),
-        heads: &[String],
-    ) -> Option<NodeFinished> {
-        let planned = &run.plan.instances[instance];
-        let key = keyed.first()?;
-        if run.options.fresh && planned.role == Role::Run && !self.flights.has_made(key) {
-            return None;
-        }
-        lookup::quick(&self.shared, (&self.repo, self.cache.as_ref()?), run, instance, (key, rule), heads)
-    }
-
-    /// The reason to run that is known without looking at files.
-    fn early_why(
-        &self,
-        run: &RunContext,
-        instance: usize,
-        keyed: Keyed,
-        prepared: &prepare::Prepared,
-    ) -> String {
-        if run.options.fresh {
-            return "--fresh".to_owned();
-        }
-        match keyed {
-            Keyed::Never => why::never(run.plan.node(instance), &prepared.manifest),
-            Keyed::Quick(_) => "never run before".to_owned(),
-            Keyed::Fileless(key) => self.cache.as_ref().map_or_else(
-                || "never run before".to_owned(),
-                |cache| {
-                    let places = (&self.repo, cache);
-                    why::fileless(&self.shared, places, run, instance, &prepared.manifest, key)
-                },
-            ),
-        }
-    }
-
-    /// Which node made which commit, for a conflict.
-    fn makers(&self, number: usize) -> Vec<(String, String)> {
-        let graphs = self.graphs.iter().filter(|graph| graph.number == number);
-        graphs
-            .flat_map(|graph| graph.plan.instances.iter().zip(&self.ended[graph.first..]))
-            .filter_map(|(instance, ended)| {
-                Some((ended.as_ref()?.result.commit.clone()?, instance.id.clone()))
-            })
-            .collect()
     }
 
     fn unit_ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
