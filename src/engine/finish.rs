@@ -129,7 +129,12 @@ pub fn run(shared: &Shared, finish: Finish) -> (RunFinished, Objects) {
     }
     let kept = keep(shared, context, &finish);
     let mut objects = match kept {
-        Ok(objects) => objects,
+        Ok(objects) => {
+            if let Err(error) = let_go(shared, context, &finish) {
+                finished.message = format!("refs that held results during the run are left: {error}");
+            }
+            objects
+        }
         Err(error) => {
             finished.message = format!("the results are not kept from `git gc`: {error}");
             Objects::None
@@ -191,6 +196,14 @@ pub fn made<'n>(run: &'n RunContext, nodes: &'n [Option<Ended>]) -> impl Iterato
             let handed_on = || ended.result.heads.first().filter(|_| base::decides(node));
             ended.result.commit.as_ref().or_else(handed_on)?.parse().ok()
         })
+}
+
+/// What the run and the cache hold now need not be held commit by commit any more.
+fn let_go(shared: &Shared, run: &RunContext, finish: &Finish) -> Result<(), GitError> {
+    match finish.made.is_empty() {
+        true => Ok(()),
+        false => Repo::open(&shared.repo)?.unpin(run.id.as_str()),
+    }
 }
 
 /// One ref for the run and one for all cache entries: `git gc` leaves what they reach.

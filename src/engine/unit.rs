@@ -311,6 +311,10 @@ fn leased(job: &Job) -> Result<Ready, Early> {
                 }
                 match found {
                     Found::Hit { entry, moved } => {
+                        let commit = entry.result.commit.as_ref().filter(|_| moved);
+                        if let Some(commit) = commit.and_then(|commit| commit.parse().ok()) {
+                            repo.pin(job.context().id.as_str(), commit).map_err(failed)?;
+                        }
                         return Err(hit(job, *entry, moved, base, (key, quick_key)));
                     }
                     Found::Miss { right: given, reason } => {

@@ -33,6 +33,7 @@ pub mod orphans;
 mod path;
 mod pattern;
 pub mod permit;
+mod pin;
 mod plain;
 pub mod repo;
 mod settings;

@@ -438,3 +438,26 @@ fn slots_are_outside_of_the_repository_and_used_again() {
     assert!(!slots[0].as_bytes().starts_with(world.repo.as_os_str().as_bytes()));
     assert_eq!(world.rooms(), Vec::<std::path::PathBuf>::new());
 }
+
+#[test]
+fn a_collection_of_garbage_in_the_middle_of_a_run_loses_nothing() {
+    let world = World::new();
+    let workflow = r#"
+nodes:
+  a: { run: 'mkdir d; echo one > d/one.txt' }
+  gc: { after: [a], run: 'git reflog expire --expire=now --all; git gc -q --prune=now; echo g > g.txt' }
+  c: { needs: [a, gc], run: 'cat d/one.txt g.txt > c.txt; git gc -q --prune=now' }
+  d: { needs: [c], workspace: readonly, run: 'git gc -q --prune=now; test -e d/one.txt' }
+"#;
+    let run = world.apply(workflow).success();
+    assert_eq!(world.show(&run.branch(), "c.txt").as_deref(), Some("one\ng\n"));
+    world.git(&["fsck", "--no-dangling"]);
+    assert_eq!(world.git(&["for-each-ref", "refs/spb/live"]), "");
+    assert!(!world.repo.join(".git/refs/spb/live").exists());
+    // Nor does one between a crash and the resume.
+    let crash = "nodes:\n  a: { run: 'echo x > x.txt' }\n  b: { needs: [a], run: 'test -e \"$HOME/again\" || { touch \"$HOME/again\"; kill -9 $PPID; sleep 60; }; cat x.txt' }\n";
+    assert_eq!(world.apply(crash).signal(), Some(9));
+    world.git(&["gc", "-q", "--prune=now"]);
+    world.resume().success().ended("b succeeded");
+    world.apply(crash).success().ended("a cached, b cached");
+}

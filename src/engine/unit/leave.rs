@@ -219,6 +219,7 @@ fn capture(job: &Job, ready: &mut Ready, result: &mut NodeResult) -> Result<(), 
             base.repo.commit(captured.tree, &[parent], &message, Stamp::Like(base.commit)).map_err(text)?
         }
     };
+    base.repo.pin(job.context().id.as_str(), commit).map_err(text)?;
     result.commits_below = own.map_or(0, |(head, count)| if commit == head { count - 1 } else { count });
     result.commit = Some(commit.to_string());
     result.heads = vec![commit.to_string()];
