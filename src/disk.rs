@@ -51,6 +51,44 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), 
     }
 }
 
+/// The same by way of a temporary file whose name the caller gives: for files that one process writes at a time, so that
+/// what a kill leaves of one writer is taken over by the next.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_by_way_of(
+    temporary: &Path,
+    path: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), DiskError> {
+    let fail = |source| DiskError::new("write", path, source);
+    let write = || {
+        // Never what somebody put there, which may be a link.
+        let create = || OpenOptions::new().create_new(true).write(true).open(temporary);
+        let mut file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(temporary)?;
+                create()?
+            }
+            other => other?,
+        };
+        file.write_all(bytes)?;
+        if durability == Durability::PowerLoss {
+            file.sync_all()?;
+        }
+        std::fs::rename(temporary, path)
+    };
+    write().map_err(|error| {
+        let _nothing_stays = std::fs::remove_file(temporary);
+        fail(error)
+    })?;
+    match durability {
+        Durability::PowerLoss => sync_directory(path.parent().unwrap_or(Path::new("."))),
+        Durability::Crash => Ok(()),
+    }
+}
+
 /// A file without its name yet.
 fn fresh(directory: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     // As any new file: what the umask allows. A temporary file is private otherwise.

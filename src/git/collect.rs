@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::slot::{Inner, LENT, Numbers, Place, READY};
+use super::slot::{HALF_WRITTEN, Inner, LENT, Numbers, Place, READY};
 use super::{GitError, Holder, Pool, SlotInfo, SlotState, files, worktree};
 use crate::disk::{self, Lock};
 
@@ -141,6 +141,7 @@ impl Inner {
         files::clear(&slot.path)?;
         worktree::forget(&self.repo, &worktree::admin_name(&self.directory, slot.number))?;
         for file in ["json", READY, LENT, "dirty"] {
+            disk::remove(&slot.beside(&format!("{file}.{HALF_WRITTEN}")))?;
             disk::remove(&slot.beside(file))?;
         }
         Ok(())

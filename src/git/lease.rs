@@ -150,10 +150,9 @@ impl Lease {
     /// # Errors
     /// When the disk refuses.
     pub fn set_readiness(&self, readiness: Option<Digest>) -> Result<(), GitError> {
-        let path = self.slot.beside(READY);
         match readiness {
-            Some(digest) => disk::replace(&path, format!("{digest}\n").as_bytes(), Durability::Crash)?,
-            None => disk::remove(&path)?,
+            Some(digest) => self.slot.write(READY, format!("{digest}\n").as_bytes(), Durability::Crash)?,
+            None => disk::remove(&self.slot.beside(READY))?,
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::slot::{self, LENT, READY};
+use super::slot::{self, HALF_WRITTEN, LENT, READY};
 use super::{GitError, RepoPath, files};
 use crate::disk::{self, Durability, Lock};
 
@@ -48,10 +48,12 @@ impl Found {
         for number in &slots {
             files::clear(&self.directory.join(number.to_string()))?;
             for extension in ["json", READY, LENT, "dirty", "lock"] {
-                disk::remove(&self.directory.join(format!("{number}.{extension}")))?;
+                let file = format!("{number}.{extension}");
+                disk::remove(&self.directory.join(format!("{file}.{HALF_WRITTEN}")))?;
+                disk::remove(&self.directory.join(file))?;
             }
         }
-        for ours in ["rooms", "cache", "permits"] {
+        for ours in ["rooms", "cache", "permits", "repository.new"] {
             files::clear(&self.directory.join(ours))?;
         }
         // Last: as long as anything is left, it is still known what it is.
@@ -65,11 +67,14 @@ impl Found {
 
     /// The repository that the pool names, if its own name fits to that.
     fn named(&self) -> Option<PathBuf> {
-        let repository = noted(&self.directory).or_else(|| linked(&self.directory))?;
-        let path = RepoPath { git_dir: repository.clone(), common_dir: repository.clone(), work_dir: None };
-        let parent = self.directory.parent()?.parent()?;
-        let expected = slot::default_directory(&path, parent);
-        (expected.file_name() == self.directory.file_name()).then_some(repository)
+        let fits = |repository: &PathBuf| {
+            let path =
+                RepoPath { git_dir: repository.clone(), common_dir: repository.clone(), work_dir: None };
+            let expected = slot::default_directory(&path, Path::new(""));
+            expected.file_name() == self.directory.file_name()
+        };
+        let named = [noted(&self.directory), linked(&self.directory)];
+        named.into_iter().flatten().find(fits)
     }
 }
 
@@ -83,7 +88,10 @@ pub(in crate::git) fn note(pool: &Path, repo: &RepoPath) -> Result<(), GitError>
     if std::fs::read(&path).is_ok_and(|now| now == text) {
         return Ok(());
     }
-    Ok(disk::replace(&path, text, Durability::Crash)?)
+    let half_written = pool.join(format!("{NAME}.{HALF_WRITTEN}"));
+    let noted = disk::replace_by_way_of(&half_written, &path, text, Durability::Crash);
+    // Of several that begin at the same time, one is enough.
+    if std::fs::read(&path).is_ok_and(|now| now == text) { Ok(()) } else { Ok(noted?) }
 }
 
 /// All pools in this directory that are surely ours, in order of their names. Writes nothing.

@@ -38,6 +38,9 @@ pub(in crate::git) const READY: &str = "ready";
 /// Extension of the file that lists what is in a slot for its lease alone.
 pub(in crate::git) const LENT: &str = "lent";
 
+/// Last extension of a file that is being written.
+pub(in crate::git) const HALF_WRITTEN: &str = "new";
+
 /// Who uses a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -255,7 +258,7 @@ impl Place {
     pub fn set_held(&self, node: &str, tree: TreeId) -> Result<Stat, GitError> {
         let held = Held { version: FORMAT, node: node.to_owned(), tree: tree.to_string() };
         let path = self.beside("json");
-        write_json(&path, &held, Durability::Crash)?;
+        self.write_json("json", &held, Durability::Crash)?;
         let meta = std::fs::symlink_metadata(&path).map_err(|error| DiskError::new("read", &path, error))?;
         Ok(Stat::of(&meta))
     }
@@ -272,7 +275,7 @@ impl Place {
         let path = self.beside("dirty");
         let durability = if path.exists() { Durability::Crash } else { Durability::PowerLoss };
         let mark = Mark { version: FORMAT, holder: holder.cloned(), boot: boot_id() };
-        write_json(&path, &mark, durability)
+        self.write_json("dirty", &mark, durability)
     }
 
     /// Lists what is put into the slot for this lease alone; nothing: it has been taken out.
@@ -283,7 +286,7 @@ impl Place {
             return if path.exists() { disk::remove(&path) } else { Ok(()) };
         }
         let names: Vec<&[u8]> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
-        disk::replace(&path, &names.join(&0), Durability::Crash)
+        self.write(LENT, &names.join(&0), Durability::Crash)
     }
 
     /// Takes out what a lease that was not given back left in the slot.
@@ -299,6 +302,23 @@ impl Place {
             }
         }
         Ok(self.set_lent(&[])?)
+    }
+
+    /// Replaces the file of this extension. Only who has the slot's lock writes, so that the temporary file of one that
+    /// was killed is the next one's.
+    pub fn write(&self, extension: &str, bytes: &[u8], durability: Durability) -> Result<(), DiskError> {
+        let temporary = self.beside(&format!("{extension}.{HALF_WRITTEN}"));
+        disk::replace_by_way_of(&temporary, &self.beside(extension), bytes, durability)
+    }
+
+    fn write_json(
+        &self,
+        extension: &str,
+        value: &impl Serialize,
+        durability: Durability,
+    ) -> Result<(), GitError> {
+        let bytes = serde_json::to_vec(value).expect("plain structs of strings serialise");
+        Ok(self.write(extension, &bytes, durability)?)
     }
 
     /// When it was leased or given back last.
@@ -328,11 +348,6 @@ impl Place {
             used: self.used(),
         })
     }
-}
-
-fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<(), GitError> {
-    let bytes = serde_json::to_vec(value).expect("plain structs of strings serialise");
-    Ok(disk::replace(path, &bytes, durability)?)
 }
 
 /// An absolute path without symlinks, as git would record it, also for what does not exist yet.

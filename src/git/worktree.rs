@@ -61,6 +61,7 @@ pub(in crate::git) fn ensure(
 /// When something of it stays.
 pub(in crate::git) fn forget(repo: &RepoPath, name: &str) -> Result<(), GitError> {
     let worktrees = repo.common_dir.join("worktrees");
+    disk::remove(&half_made(repo, Path::new(name)))?;
     disk::remove(&worktrees.join(name))?;
     // Git removes the directory with the last worktree too. Not empty, or not there: fine.
     let _others = std::fs::remove_dir(worktrees);
@@ -72,17 +73,25 @@ fn build(repo: &RepoPath, admin: &Path, state: &[(&str, Vec<u8>)]) -> Result<(),
     disk::create_directory(&parent)?;
     disk::create_directory(&repo.common_dir.join("spb"))?;
     let fail = |source| DiskError::new("create the directory", admin, source);
-    let temporary =
-        tempfile::Builder::new().prefix("worktree-").tempdir_in(repo.common_dir.join("spb")).map_err(fail)?;
+    let temporary = half_made(repo, admin);
+    // What a kill left of an earlier one; who builds has the slot's lock.
+    disk::remove(&temporary)?;
+    disk::create_directory(&temporary)?;
     for (file, content) in state {
-        disk::replace(&temporary.path().join(file), content, Durability::Crash)?;
+        disk::replace(&temporary.join(file), content, Durability::Crash)?;
     }
-    open_to_others_like(&parent, temporary.path());
-    std::fs::rename(temporary.path(), admin).map_err(fail)?;
+    open_to_others_like(&parent, &temporary);
+    std::fs::rename(&temporary, admin).map_err(fail)?;
     Ok(())
 }
 
-/// A temporary directory is private; in a shared repository the result must not be.
+/// Where an administrative directory is made before it has its place.
+fn half_made(repo: &RepoPath, admin: &Path) -> PathBuf {
+    let name = admin.file_name().unwrap_or_default().to_string_lossy();
+    repo.common_dir.join("spb").join(format!("worktree-{name}"))
+}
+
+/// In a repository that several share, all may use it.
 fn open_to_others_like(parent: &Path, directory: &Path) {
     if let Ok(meta) = std::fs::metadata(parent) {
         let _best_effort = std::fs::set_permissions(directory, meta.permissions());
