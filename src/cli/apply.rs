@@ -15,6 +15,7 @@ use crate::git::{Repo, RepoPath};
 use crate::report::{self, summary};
 use crate::store::Store;
 use crate::store::runs::RunView;
+use crate::workflow::model::{Action, Node};
 
 /// Run workflows
 ///
@@ -231,7 +232,8 @@ pub fn carry_out(
 
 /// Runs start from a commit: what is only in the checkout is not seen, which surprises once.
 fn warn_of_uncommitted(repository: &RepoPath, requests: &[Request]) {
-    if repository.work_dir.is_none() || !requests.iter().any(|request| request.base_revision == "HEAD") {
+    let starts_from_head = |request: &Request| request.base_revision == "HEAD" && sees_files(request);
+    if repository.work_dir.is_none() || !requests.iter().any(starts_from_head) {
         return;
     }
     let Ok(checkout) = Repo::open(repository).and_then(|repo| repo.checkout()) else { return };
@@ -241,6 +243,14 @@ fn warn_of_uncommitted(repository: &RepoPath, requests: &[Request]) {
             crate::report::text::count(checkout.changed, "change"),
         ));
     }
+}
+
+/// Whether some node may have files of the repository: to look for what is not committed takes a while in a large one.
+fn sees_files(request: &Request) -> bool {
+    let may_see = |node: &Node| {
+        matches!(node.action, Action::Workflow(_)) || (node.workspace.is_leased() && !node.is_gate())
+    };
+    request.plan.workflow.nodes.values().any(may_see)
 }
 
 fn changed_files(repository: &RepoPath, view: &RunView) -> Option<usize> {

@@ -207,3 +207,27 @@ fn who_waits_for_a_worktree_says_so_and_gets_it_when_the_other_is_killed() {
     again.open();
     first.finish().success();
 }
+
+#[test]
+fn nodes_without_files_start_no_git_and_have_no_worktree() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    // Not committed: with files to see it would be told, for which git is asked.
+    world.write("src/one.txt", "edited\n");
+    let (bin, calls) = (world.root.join("bin"), world.root.join("calls"));
+    let path = std::env::var("PATH").unwrap();
+    put(
+        &bin.join("git"),
+        format!("#!/bin/sh\necho \"$@\" >> '{}'\nPATH='{path}' exec git \"$@\"\n", calls.display()),
+    );
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{path}", bin.display());
+    let text = "nodes:\n  a: { workspace: scratch, run: 'test -z \"$(ls -A)\"; echo 1 > x', outputs: { x: { file: x } } }\n  b: { workspace: scratch, needs: [a], cache: false, env: { X: '${{ needs.a.outputs.x }}' }, run: 'test \"$X\" = 1' }\n";
+    for _ in 0..2 {
+        world.applying(text, &[]).env("PATH", &path).run().success();
+    }
+    assert!(!calls.exists(), "{}", std::fs::read_to_string(&calls).unwrap());
+    assert!(slots(&world).is_empty());
+    let run = world.applying(ONE, &[]).env("PATH", &path).run().success();
+    assert!(calls.exists() && run.stderr.contains("not committed"), "{run}");
+}
