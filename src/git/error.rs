@@ -67,6 +67,16 @@ impl GitError {
             Self::NoGit(_) | Self::OldGit { .. } => Some("install git 2.30 or later".into()),
             Self::DirtyCheckout { .. } => Some("commit or stash the changes first".into()),
             Self::NotFastForward { commit } => Some(format!("merge it yourself: `git merge {commit}`")),
+            Self::Unsupported { feature, .. } if feature.contains("reftable") => {
+                Some("convert it: `git refs migrate --ref-format=files` (git 2.48 or later)".into())
+            }
+            Self::Unsupported { feature, .. } if feature.contains("SHA-256") => {
+                let steps =
+                    "git init --object-format=sha1 NEW && git fast-export --all | git -C NEW fast-import";
+                Some(format!(
+                    "work in a copy with SHA-1 names, all of whose commits have other ids: `{steps}`"
+                ))
+            }
             Self::RefMoved { .. }
             | Self::Unsupported { .. }
             | Self::UnknownRevision(_)
