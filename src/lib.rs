@@ -14,6 +14,7 @@ pub mod lsp;
 pub mod name;
 pub mod plan;
 pub mod process;
+pub mod remote;
 pub mod report;
 pub mod schedule;
 pub mod store;

@@ -94,6 +94,31 @@ impl Tool {
     /// # Errors
     /// When it cannot be started or its pipes fail.
     pub fn run(self) -> io::Result<ToolOutput> {
+        let (child, feeder) = self.begin()?;
+        ended(child, feeder)
+    }
+
+    /// The same, but no longer than `limit`: then it and whatever it started in its group is killed. For tools that are
+    /// given or print much, such as `git fetch`.
+    ///
+    /// # Errors
+    /// As [`Tool::run`], and `TimedOut`.
+    pub fn run_or_kill(self, limit: Duration) -> io::Result<ToolOutput> {
+        let (child, feeder) = self.begin()?;
+        let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(ended(child, feeder)).ok());
+        if let Ok(done) = receiver.recv_timeout(limit) {
+            return done;
+        }
+        if let Some(group) = group {
+            // Nobody has waited for it, so that its number is still its own.
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in time and was killed"))
+    }
+
+    fn begin(self) -> io::Result<(std::process::Child, Option<Feeder>)> {
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -102,12 +127,7 @@ impl Tool {
             (Some(bytes), Some(mut pipe)) => Some(std::thread::spawn(move || pipe.write_all(&bytes))),
             _ => None,
         };
-        let output = child.wait_with_output()?;
-        if let Some(feeder) = feeder {
-            // A tool that does not read all of its input closes the pipe: its exit code tells.
-            drop(feeder.join());
-        }
-        Ok(ToolOutput { code: exit_code(output.status), stdout: output.stdout, stderr: output.stderr })
+        Ok((child, feeder))
     }
 
     /// Runs it to its end, at most so long; then its process group is killed, and there is no output. So too when it prints more
@@ -196,6 +216,17 @@ impl Tool {
         }
         command
     }
+}
+
+type Feeder = std::thread::JoinHandle<io::Result<()>>;
+
+fn ended(child: std::process::Child, feeder: Option<Feeder>) -> io::Result<ToolOutput> {
+    let output = child.wait_with_output()?;
+    if let Some(feeder) = feeder {
+        // A tool that does not read all of its input closes the pipe: its exit code tells.
+        drop(feeder.join());
+    }
+    Ok(ToolOutput { code: exit_code(output.status), stdout: output.stdout, stderr: output.stderr })
 }
 
 fn exit_code(status: std::process::ExitStatus) -> i32 {

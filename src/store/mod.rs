@@ -6,6 +6,7 @@ pub mod artifacts;
 pub mod cache;
 pub mod decisions;
 pub mod entries;
+pub mod envelope;
 pub mod index;
 pub mod journal;
 pub mod operations;
