@@ -239,6 +239,9 @@ pub struct NodeFinished {
     /// Where its log is: the run and node whose process wrote it, which for a cached node are earlier ones.
     pub log: Option<LogPlace>,
     pub usage: Usage,
+    /// Of a cached one: its result came from the remote cache.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remote: bool,
 }
 
 impl NodeFinished {
@@ -260,6 +263,7 @@ impl NodeFinished {
             result: None,
             log: None,
             usage: Usage::default(),
+            remote: false,
         }
     }
 }

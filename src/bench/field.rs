@@ -120,6 +120,7 @@ impl Field {
             auto_jobs: false,
             patience: Patience::none(),
             listener,
+            sharing: None,
         };
         let report = setup::start(settings, requests)?.run()?;
         let wall_ms = began.elapsed().as_secs_f64() * 1000.0;

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::load::{self, KeptTrees};
 use super::prompt::{self, Later, Prompt};
-use super::{Context, Exit, Failure, answer, cache, out, plan, worktrees};
+use super::{Context, Exit, Failure, answer, cache, out, plan, remote, worktrees};
 use crate::engine::gate::Patience;
 use crate::engine::setup::{self, Request};
 use crate::git::{Repo, RepoPath};
@@ -214,6 +214,9 @@ pub fn carry_out(
         out::json(&summary::json(runs.values(), changed))?;
     } else {
         out::note(summary::render(runs.values(), &store, changed).trim_end());
+    }
+    if let Some(shared) = &report.shared {
+        remote::tell(shared);
     }
     worktrees::gc::after_run(context, bounds);
     // The process ends now: to free every small value of a large run first would only take time.

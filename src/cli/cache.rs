@@ -9,6 +9,7 @@ use std::io::{BufRead, Write};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::remote::Told;
 use super::{Context, Exit, Failure, out};
 use crate::disk::{self, Lock};
 use crate::git::{Repo, RepoPath};
@@ -95,6 +96,8 @@ struct Stats {
     oldest: Option<String>,
     /// Over all runs that are remembered.
     helped: Helped,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<Told>,
 }
 
 fn stats(store: &Store) -> Result<Stats, Failure> {
@@ -114,12 +117,13 @@ fn stats(store: &Store) -> Result<Stats, Failure> {
         stands_for_ms: found.saved_ms.unsigned_abs(),
         oldest: oldest.map(|time| format!("{time:.0}")),
         helped,
+        remote: None,
     })
 }
 
 fn show(args: &StatsArgs, context: &Context) -> Result<Exit, Failure> {
     let (_, store) = context.store()?;
-    let stats = stats(&store)?;
+    let stats = Stats { remote: Told::of(&context.env)?, ..stats(&store)? };
     if args.json {
         out::json(&stats)?;
         return Ok(Exit::Done);
@@ -127,9 +131,10 @@ fn show(args: &StatsArgs, context: &Context) -> Result<Exit, Failure> {
     let oldest = stats.oldest.as_deref().map(|time| format!("\noldest     {}", text::local_time(time)));
     let Helped { hits, misses, saved_ms } = stats.helped;
     let part = (hits * 100).checked_div(hits + misses).map(|part| format!(" ({part}%)"));
+    let remote = stats.remote.as_ref().map(Told::line);
     out::print(&format!(
         "results    {} ({} in the index)\nartifacts  {} ({})\nstand for  {} of running nodes\nhits       {hits} of \
-         {}{}, which saved {}{}\n",
+         {}{}, which saved {}{}\n{}",
         stats.entries,
         text::bytes(stats.entry_bytes),
         stats.artifacts,
@@ -139,6 +144,7 @@ fn show(args: &StatsArgs, context: &Context) -> Result<Exit, Failure> {
         part.unwrap_or_default(),
         text::duration(saved_ms),
         oldest.unwrap_or_default(),
+        remote.unwrap_or_default(),
     ))?;
     Ok(Exit::Done)
 }

@@ -131,6 +131,8 @@ impl From<EngineError> for Failure {
                 Self::environment(error.to_string()).with_help(help)
             }
             EngineError::NotAsked { .. } => Self::invalid(error.to_string()),
+            EngineError::Remote(_) => Self::environment(error.to_string())
+                .with_help("docs/cache.md lists the settings; without `SPB_REMOTE_CACHE` nothing is shared"),
             EngineError::Busy(..) | EngineError::Runtime(_) => Self::environment(error.to_string()),
         }
     }

@@ -194,6 +194,7 @@ pub fn settings(
         patience: Patience::none(),
         repo: repository,
         listener,
+        sharing: super::remote::settings(&context.env)?,
     })
 }
 

@@ -170,6 +170,9 @@ fn absent(name: &str, node: &NodeView) -> String {
             Outcome::Skipped | Outcome::Cancelled if finished.attempts == 0 => {
                 format!("`{name}` did not run: {}", text::line(&finished.message))
             }
+            Outcome::Cached if finished.remote => {
+                format!("`{name}` came from the remote cache, and its log stayed where it ran")
+            }
             Outcome::Cached => {
                 format!("`{name}` came from the cache, and there is no log of the run that made it")
             }

@@ -26,6 +26,7 @@ pub mod operations;
 pub mod out;
 pub mod plan;
 mod prompt;
+pub mod remote;
 pub mod resume;
 pub mod runs;
 pub mod schema;

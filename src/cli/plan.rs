@@ -78,6 +78,7 @@ pub fn show(work: &Work, as_json: bool, context: &Context) -> Result<Exit, Failu
 fn words(foreseen: &Foreseen) -> (&'static str, String, Option<u64>) {
     match foreseen {
         Foreseen::Cached { saved_ms, message } => ("cached", message.clone(), Some(*saved_ms)),
+        Foreseen::Remote => ("remote", "its result is in the remote cache".to_owned(), None),
         Foreseen::Runs { why } => ("runs", why.clone(), None),
         Foreseen::Asks { message } => ("asks", message.clone(), None),
         Foreseen::Depends { on } => ("depends", format!("on what {on} gives"), None),

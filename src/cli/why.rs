@@ -67,6 +67,7 @@ fn sentence(run: &RunId, node: &NodeView) -> String {
                 format!("asked a person: {}", finished.message)
             }
             Outcome::Succeeded => format!("ran, because: {}", finished.message),
+            Outcome::Cached if finished.remote => "was taken from the remote cache".to_owned(),
             Outcome::Cached => format!("was taken from the cache: {}", finished.message),
             Outcome::Failed | Outcome::TimedOut if finished.attempts > 0 => {
                 format!("ran, because: {}; it {}", node.why, finished.message)

@@ -5,6 +5,7 @@ mod asking;
 mod end;
 mod inside;
 mod looking;
+mod takeover;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::gate::{Gates, Patience};
 use super::graph::{Expected, graph};
 use super::lookup;
 use super::prepare;
+use super::remote;
 use super::setup;
 use super::signals::Signals;
 use super::stages::Stages;
@@ -76,6 +78,7 @@ pub struct Dispatcher {
     earlier: Vec<Option<RunView>>,
     _locks: Vec<Lock>,
     thread: RecorderThread,
+    uploads: Option<remote::Uploads>,
 }
 
 /// How a run ended.
@@ -91,6 +94,8 @@ pub struct Report {
     pub runs: Vec<RunReport>,
     /// Nothing after this sentence was recorded.
     pub store_failed: Option<String>,
+    /// What became of results for the remote cache, where it may be written.
+    pub shared: Option<remote::Left>,
 }
 
 impl Dispatcher {
@@ -105,6 +110,7 @@ impl Dispatcher {
         thread: RecorderThread,
         failed: mpsc::UnboundedReceiver<String>,
         patience: Patience,
+        uploads: Option<remote::Uploads>,
     ) -> Result<Self, EngineError> {
         let cache = index::open_to_read(&shared.store).ok().flatten().map(Cache::new);
         let (graph, order, expected) = graph(&shared, cache.as_ref());
@@ -134,6 +140,7 @@ impl Dispatcher {
             earlier,
             _locks: locks,
             thread,
+            uploads,
             memo: Arc::new(ReadsMemo::default()),
             rooms: Arc::new(rooms),
             shared,
@@ -168,6 +175,7 @@ impl Dispatcher {
         self.take_over();
         host::orphans::adopt();
         let mut signals = Signals::listen();
+        let sending = self.uploads.take().map(remote::Uploads::begin);
         let mut store_failed = None;
         self.inputs.push_back(Input::Begin);
         loop {
@@ -190,21 +198,22 @@ impl Dispatcher {
             self.stages.tell(&self.shared, end);
         }
         let runs = self.finish().await;
-        let Self { shared, rooms, thread, mut failed, uses, _locks, .. } = self;
+        let shared = self.last_uploads(sending, &mut signals).await;
+        let Self { shared: all, rooms, thread, mut failed, uses, _locks, .. } = self;
         if !uses.is_empty() {
-            shared.recorder.index(Index::Uses(uses));
+            all.recorder.index(Index::Uses(uses));
         }
         rooms.remove();
-        if !shared.recorder.flush() && store_failed.is_none() {
+        if !all.recorder.flush() && store_failed.is_none() {
             // The thread that records has failed just now, and its reason is on its way.
             let reason = failed.recv().await;
             store_failed = Some(reason.unwrap_or_else(|| "the thread that records has ended".to_owned()));
         }
         // The thread ends when the last recorder is gone; a unit that was given up may still hold one.
-        if Arc::try_unwrap(shared).map(drop).is_ok() {
+        if Arc::try_unwrap(all).map(drop).is_ok() {
             thread.join();
         }
-        Report { runs, store_failed }
+        Report { runs, store_failed, shared }
     }
 
     /// Feeds the scheduler until it has nothing more to say.
@@ -242,30 +251,6 @@ impl Dispatcher {
         }
     }
 
-    /// Nodes that an earlier engine finished stay finished, unless what they left is no longer there.
-    fn take_over(&mut self) {
-        let earlier = std::mem::take(&mut self.earlier);
-        let shared = Arc::clone(&self.shared);
-        for (run, view) in shared.runs.iter().zip(&earlier) {
-            for finished in view.iter().flat_map(|view| view.kept()) {
-                let Some(instance) = run.plan.find(&finished.node) else { continue };
-                if self.is_there(finished) {
-                    self.settle(run.first + instance, unit::seen(finished), End::Succeeded);
-                }
-            }
-        }
-        self.earlier = earlier;
-    }
-
-    /// What an earlier engine recorded of a node is still there.
-    fn is_there(&self, finished: &NodeFinished) -> bool {
-        finished.result.as_ref().is_none_or(|result| {
-            let heads = base::commits(&result.heads);
-            lookup::is_whole(result, &self.shared, &self.repo)
-                && heads.iter().all(|&head| self.repo.has_commit(head))
-        })
-    }
-
     fn start(&mut self, node: NodeId) {
         let (graph, instance) = self.place(node);
         let run = &*graph;
@@ -295,7 +280,8 @@ impl Dispatcher {
             return self.tell(node, finished);
         }
         let why = self.early_why(run, instance, keyed, &prepared);
-        if planned.role == Role::CacheOnly && !matches!(keyed, Keyed::Quick(_)) {
+        let may_be_remote = self.shared.sharing.is_some() && keyed != Keyed::Never;
+        if planned.role == Role::CacheOnly && !matches!(keyed, Keyed::Quick(_)) && !may_be_remote {
             return self.fail(node, unit::only_message(&why));
         }
         if !self.has_started_units
@@ -413,12 +399,6 @@ impl Dispatcher {
         self.uses.note(&finished);
         self.shared.recorder.fact(journal, RunEvent::NodeFinished(Box::new(finished)), index, objects);
         self.note_end(node, ended);
-    }
-
-    /// For nodes that an earlier engine recorded.
-    fn settle(&mut self, node: NodeId, ended: Ended, end: End) {
-        self.note_end(node, ended);
-        self.inputs.push_back(Input::Ended(node, end));
     }
 
     fn note_end(&mut self, node: NodeId, ended: Ended) {

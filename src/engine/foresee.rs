@@ -2,7 +2,7 @@
 //! A node behind one that would run has no answer yet: what it is given is not known.
 
 use super::lookup::{self, Found};
-use super::{Ended, EngineError, Keyed, RunContext, Shared, base, inner, prepare, tools, why};
+use super::{Ended, EngineError, Keyed, RunContext, Shared, base, inner, prepare, remote, tools, why};
 use crate::git::Repo;
 use crate::git::tree::ReadsMemo;
 use crate::plan::{Layer, Role};
@@ -19,6 +19,8 @@ use crate::event::{NodeFinished, Outcome};
 pub enum Foreseen {
     /// Its result is in the cache.
     Cached { saved_ms: u64, message: String },
+    /// Its result is in the remote cache, as far as that can be told without taking it.
+    Remote,
     /// It would run, for this reason.
     Runs { why: String },
     /// It would put this question to a person.
@@ -42,6 +44,7 @@ pub fn foresee(shared: &Shared, number: usize) -> Result<Vec<Looked>, EngineErro
         cache: index::open_to_read(&shared.store)?.map(Cache::new),
         memo: ReadsMemo::default(),
         tools: tools::outputs(shared),
+        remote: shared.sharing.as_ref().and_then(remote::Ahead::new),
     };
     let mut ahead = Ahead::new(&places, &shared.runs[number]);
     ahead.all();
@@ -64,6 +67,7 @@ struct Places<'a> {
     cache: Option<Cache>,
     memo: ReadsMemo,
     tools: tools::Told,
+    remote: Option<remote::Ahead<'a>>,
 }
 
 /// One graph.
@@ -107,7 +111,9 @@ impl<'a> Ahead<'a> {
             let mut ahead = Ahead::new(self.places, &graph);
             ahead.all();
             let Ahead { ended, seen, inside, moves, .. } = ahead;
-            let is_open = |seen: &Foreseen| matches!(seen, Foreseen::Runs { .. } | Foreseen::Depends { .. });
+            let is_open = |seen: &Foreseen| {
+                matches!(seen, Foreseen::Runs { .. } | Foreseen::Remote | Foreseen::Depends { .. })
+            };
             let open = seen.iter().flatten().filter(|seen| is_open(seen)).count();
             let nodes = graph.plan.instances.iter().zip(seen.into_iter().flatten()).zip(inside);
             for ((planned, foreseen), inside) in nodes {
@@ -143,7 +149,12 @@ impl<'a> Ahead<'a> {
             self.moves[need]
                 || matches!(
                     self.seen[need],
-                    Some(Foreseen::Runs { .. } | Foreseen::Asks { .. } | Foreseen::Depends { .. })
+                    Some(
+                        Foreseen::Runs { .. }
+                            | Foreseen::Remote
+                            | Foreseen::Asks { .. }
+                            | Foreseen::Depends { .. }
+                    )
                 )
         });
         if let Some(need) = open {
@@ -169,7 +180,36 @@ impl<'a> Ahead<'a> {
         }
     }
 
+    /// Here first, then elsewhere.
     fn lookup(&mut self, instance: usize) -> Foreseen {
+        match self.locally(instance) {
+            Foreseen::Runs { .. } if self.remotely(instance) == Some(true) => Foreseen::Remote,
+            seen => seen,
+        }
+    }
+
+    fn remotely(&self, instance: usize) -> Option<bool> {
+        let Places { remote, repo, memo, tools, cache, .. } = self.places;
+        let planned = &self.run.plan.instances[instance];
+        let node = self.run.plan.node(instance);
+        let remote = remote.as_ref().filter(|_| !self.run.options.fresh)?;
+        let tools = tools::of(node, tools);
+        let prepared = prepare::prepare(self.run, planned, &self.ended, &tools).ok()?;
+        let heads = self.run.heads(planned, &self.ended);
+        let key = match lookup::keyed(node, &prepared.manifest, self.run, &heads) {
+            Keyed::Never => return None,
+            Keyed::Fileless(key) => key,
+            Keyed::Quick(_) => {
+                let commits = base::commits(&heads);
+                let base = base::known(repo, cache.as_ref(), self.run.base, &commits, prepared.rule)?;
+                let reads = lookup::reads(node, repo, memo, repo.tree_of(base).ok()?).ok()?;
+                prepared.manifest.content_key(reads)
+            }
+        };
+        Some(remote.has(key))
+    }
+
+    fn locally(&mut self, instance: usize) -> Foreseen {
         let planned = &self.run.plan.instances[instance];
         let node = self.run.plan.node(instance);
         if let Action::Approve { message } = &node.action {

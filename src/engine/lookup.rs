@@ -133,7 +133,15 @@ pub fn content(
     base: CommitId,
 ) -> Result<Found, GitError> {
     let stored = content_as_stored(shared, repo, cache, keys, node);
-    let mut entry = match applicable(stored, repo, keys, base)? {
+    on_base(stored, repo, keys, base)
+}
+
+/// Brings a hit's change onto `base`, or turns it into a miss.
+///
+/// # Errors
+/// When an object is missing or cannot be written.
+pub fn on_base(found: Found, repo: &Repo, keys: (Digest, Digest), base: CommitId) -> Result<Found, GitError> {
+    let mut entry = match applicable(found, repo, keys, base)? {
         Found::Hit { entry, .. } => entry,
         miss => return Ok(miss),
     };

@@ -19,6 +19,7 @@ pub mod lookup;
 pub mod prepare;
 mod presence;
 pub mod refs;
+pub mod remote;
 pub mod setup;
 mod signals;
 mod stages;
@@ -72,6 +73,8 @@ pub enum EngineError {
     Unknown { run: RunId, nodes: Vec<String>, alive: Vec<u32> },
     #[error("`{node}` of run {run} takes no answer: {}", open_questions(.unknown))]
     NotAsked { run: RunId, node: String, unknown: Vec<String> },
+    #[error("the remote cache: {0}")]
+    Remote(#[from] crate::remote::RemoteError),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -109,6 +112,8 @@ pub struct Shared {
     pub runs: Vec<Arc<RunContext>>,
     pub recorder: Recorder,
     pub listener: Sender<Notice>,
+    /// The remote cache, if there is one.
+    pub sharing: Option<remote::Sharing>,
 }
 
 /// One graph of a run on its base: the run's own, or one that a node of it was taken apart into.

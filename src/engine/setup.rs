@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::dispatcher::Dispatcher;
 use super::gate::Patience;
 use super::presence::{self, Presence};
+use super::remote::{self, Sharing};
 use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
 use super::{Caller, EngineError, RunContext, Shared, copies};
@@ -46,6 +47,8 @@ pub struct Settings {
     /// While only answers of persons are missing.
     pub patience: Patience,
     pub listener: Sender<Notice>,
+    /// The remote cache, if there is one.
+    pub sharing: Option<remote::Settings>,
 }
 
 /// One run to do.
@@ -106,6 +109,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         refuse_secrets(&request.plan.inputs, &mask(&caller(&settings, &request.plan.workflow).secrets))?;
     }
     let store = Store::at(&settings.repo.common_dir);
+    let (sharing, uploads) = settings.sharing.clone().map(Sharing::open).transpose()?.unzip();
     store.prepare()?;
     // Before anything is looked up: from here on nothing that may be found goes away.
     let in_use = Lock::share(&store.in_use())?;
@@ -190,8 +194,10 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         runs,
         recorder,
         listener: settings.listener,
+        sharing,
     });
-    Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed, settings.patience)
+    let uploads = uploads.flatten();
+    Dispatcher::new(shared, rooms, jobs, earlier, repo, locks, thread, failed, settings.patience, uploads)
 }
 
 /// Tells of secrets that cannot be masked.
@@ -213,6 +219,7 @@ pub(super) fn warn_of_short_secrets(shared: &Shared) {
 /// When the repository cannot be read, or an expression of the workflow has no value.
 pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, EngineError> {
     let repo = Repo::open(&settings.repo)?;
+    let sharing = settings.sharing.clone().map(Sharing::open).transpose()?.map(|(sharing, _)| sharing);
     let mut runs = Vec::new();
     let mut first = 0;
     for (number, request) in requests.into_iter().enumerate() {
@@ -229,6 +236,7 @@ pub fn look(settings: Settings, requests: Vec<Request>) -> Result<Shared, Engine
         runs,
         recorder: recorder::Recorder::nowhere(),
         listener: settings.listener,
+        sharing,
     })
 }
 

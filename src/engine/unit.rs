@@ -4,6 +4,7 @@
 mod attempt;
 mod leave;
 mod permit;
+mod remote;
 mod retry;
 mod settle;
 mod slot;
@@ -133,6 +134,10 @@ impl Job {
 /// Lives a node's life to its end.
 pub async fn run(job: Job) -> Done {
     let job = match turn::waited(job).await {
+        Ok(job) => job,
+        Err(done) => return *done,
+    };
+    let job = match remote::without_files(job).await {
         Ok(job) => job,
         Err(done) => return *done,
     };
@@ -318,7 +323,12 @@ fn leased(job: &Job) -> Result<Ready, Early> {
                         return Err(hit(job, *entry, moved, base, (key, quick_key)));
                     }
                     Found::Miss { right: given, reason } => {
-                        why = reason.unwrap_or_else(|| explain(cache));
+                        let files = (&repo, base, &manifest);
+                        let (found, told) = remote::with_files(job, files, (key, quick_key), &mut turn)?;
+                        if let Some(done) = found {
+                            return Err(Early::Hit(done));
+                        }
+                        why = told.or(reason).unwrap_or_else(|| explain(cache));
                         right = Some(given);
                     }
                 }

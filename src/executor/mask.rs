@@ -86,6 +86,11 @@ impl Mask {
         self.search.as_ref().is_some_and(|search| search.automaton.is_match(bytes.as_ref()))
     }
 
+    /// Looks for secrets in what is written to it, part by part.
+    pub fn probe(&self) -> Probe<'_> {
+        Probe { mask: self, tail: Vec::new(), found: false }
+    }
+
     pub fn stream(self: &Arc<Self>) -> MaskStream {
         MaskStream { mask: Arc::clone(self), held: Vec::new() }
     }
@@ -137,6 +142,37 @@ impl std::fmt::Debug for Search {
     /// Shows no pattern: they are secrets.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Search({} patterns)", self.patterns.len())
+    }
+}
+
+/// Takes bytes and keeps nothing of them but whether there was a secret.
+#[derive(Debug)]
+pub struct Probe<'m> {
+    mask: &'m Mask,
+    /// The end of what was written: a secret may be cut by two writes.
+    tail: Vec<u8>,
+    found: bool,
+}
+
+impl Probe<'_> {
+    pub fn found(&self) -> bool {
+        self.found
+    }
+}
+
+impl std::io::Write for Probe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(search) = self.mask.search.as_ref().filter(|_| !self.found) {
+            self.tail.extend_from_slice(bytes);
+            self.found = search.automaton.is_match(&self.tail);
+            let done = self.tail.len().saturating_sub(search.longest - 1);
+            self.tail.drain(..done);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -185,6 +185,7 @@ pub fn details(finished: &NodeFinished) -> String {
         // No process: a person said so.
         Outcome::Succeeded if finished.attempts == 0 => message.into_owned(),
         Outcome::Succeeded => took,
+        Outcome::Cached if finished.remote => "remote".to_owned(),
         Outcome::Cached => String::new(),
         Outcome::Failed | Outcome::TimedOut => {
             let allowed = if finished.allowed_to_fail { ", allowed" } else { "" };

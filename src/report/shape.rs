@@ -54,6 +54,9 @@ pub struct Counts {
     /// Succeeded after having run.
     pub ran: usize,
     pub cached: usize,
+    /// Of these, taken from the remote cache.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub remote: usize,
     /// Failed or timed out, allowed or not.
     pub failed: usize,
     pub skipped: usize,
@@ -78,6 +81,9 @@ pub struct Node {
     pub started: Option<String>,
     pub duration_ms: Option<u64>,
     pub saved_ms: Option<u64>,
+    /// Its result came from the remote cache.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remote: bool,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub allowed_to_fail: bool,
@@ -156,6 +162,9 @@ pub fn counts(view: &RunView) -> Counts {
     let mut counts = Counts::default();
     for node in view.steps() {
         counts.total += 1;
+        if let NodeState::Finished(finished) = &node.state {
+            counts.remote += usize::from(finished.remote);
+        }
         let place = match &node.state {
             NodeState::Waiting => &mut counts.waiting,
             NodeState::Running => &mut counts.running,
@@ -171,6 +180,10 @@ pub fn counts(view: &RunView) -> Counts {
         *place += 1;
     }
     counts
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// What the cache saved, milliseconds.
@@ -227,6 +240,7 @@ fn node(view: &NodeView, run: RunState) -> Node {
         started: view.started.clone(),
         duration_ms: finished.map(|finished| finished.duration_ms),
         saved_ms: finished.map(|finished| finished.saved_ms),
+        remote: finished.is_some_and(|finished| finished.remote),
         exit_code: finished.and_then(|finished| finished.exit_code),
         signal: finished.and_then(|finished| finished.signal),
         allowed_to_fail: finished.is_some_and(|finished| finished.allowed_to_fail),

@@ -157,9 +157,12 @@ pub fn counts(view: &RunView) -> String {
         (counts.asking, "asking"),
         (counts.waiting, "waiting"),
     ];
-    let some =
-        parts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}"));
-    some.collect::<Vec<_>>().join(", ")
+    let remote = |word: &str| match counts.remote {
+        1.. if word == "cached" => format!(" ({} remote)", counts.remote),
+        _ => String::new(),
+    };
+    let some = parts.iter().filter(|(number, _)| *number > 0);
+    some.map(|(number, word)| format!("{number} {word}{}", remote(word))).collect::<Vec<_>>().join(", ")
 }
 
 fn saved(view: &RunView) -> String {

@@ -234,6 +234,14 @@ pub fn usage(store: &Store) -> (usize, u64) {
     total
 }
 
+/// Writes the content of an artifact to `out`.
+///
+/// # Errors
+/// When it is missing or damaged.
+pub fn copy(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(), ArtifactError> {
+    decode(store, artifact, out)
+}
+
 /// Writes the content of an artifact, and fails when it was not what its digest says.
 fn decode(store: &Store, artifact: &Artifact, out: &mut impl Write) -> Result<(), ArtifactError> {
     let unusable = |what| ArtifactError::Unusable { path: artifact.path.clone(), what };

@@ -3,6 +3,7 @@
 //! Every file beside this one looks at one part and returns [`Check`]s.
 
 mod machine;
+mod remote;
 mod repository;
 mod store;
 
@@ -90,6 +91,7 @@ fn all(context: &Context) -> Vec<Check> {
         }
         Err(error) => checks.push(Check::fail("repository", error.to_string(), error.help())),
     }
+    checks.extend(remote::check(context));
     checks.extend(machine::checks());
     checks
 }

@@ -1,9 +1,12 @@
 //! The ends of stages and runs, as far as the dispatcher has a part in them: `finish` does the work.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Dispatcher, RunReport};
 use crate::engine::finish::{self, Finish};
+use crate::engine::remote::{self, Sending, Sharing};
+use crate::engine::signals::Signals;
 use crate::event::{RunEvent, RunFinished, RunOutcome};
 use crate::executor::Stop;
 use crate::host;
@@ -20,6 +23,26 @@ impl Dispatcher {
             self.rooms.announce().ok();
         }
         self.stages.begin(&self.shared, number, stage, heads, makers);
+    }
+
+    /// Results for others that are still on their way get a bounded time; whoever interrupts again does not wait.
+    pub(super) async fn last_uploads(
+        &mut self,
+        sending: Option<Sending>,
+        signals: &mut Signals,
+    ) -> Option<remote::Left> {
+        let sending = sending?;
+        // The run is recorded before: to its user it is over.
+        self.shared.recorder.flush();
+        let grace = self.shared.sharing.as_ref().filter(|_| *self.stop.borrow() == Stop::Run);
+        let grace = grace.map_or(Duration::ZERO, Sharing::grace);
+        let (hurry, hurried) = tokio::sync::oneshot::channel();
+        let mut finish = std::pin::pin!(sending.finish(grace, hurried));
+        tokio::select! {
+            left = &mut finish => return Some(left),
+            () = signals.next() => hurry.send(()).ok(),
+        };
+        Some(finish.await)
     }
 
     /// Results, last records, and a last look for processes that escaped.

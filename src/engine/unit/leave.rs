@@ -80,6 +80,9 @@ fn end_now(mut job: Job, mut ready: Ready, mut ran: Ran) -> Done {
                 created: jiff::Timestamp::now().as_millisecond(),
                 manifest: std::mem::take(&mut ready.manifest),
             };
+            if let Some(sharing) = &job.shared.sharing {
+                sharing.offer(&job.shared, job.context(), &job.planned().id, right.key(), &entry);
+            }
             let saved = right.save(&job.context().workflow.name, &job.planned().id, entry);
             index.push(Index::Entry(Box::new(saved)));
             if let Asked::Ours(turn) = std::mem::replace(&mut job.turn, Asked::Not) {
@@ -120,6 +123,7 @@ fn end_now(mut job: Job, mut ready: Ready, mut ran: Ran) -> Done {
         result,
         log: Some(log_place(&job)),
         usage: ran.last.usage,
+        remote: false,
     };
     give_back(&job, ready);
     Done { finished, index, objects }

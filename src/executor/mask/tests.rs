@@ -193,3 +193,21 @@ proptest! {
         prop_assert!(masked.len() <= around + REPLACEMENT.len(), "{encoded} {masked}");
     }
 }
+
+#[test]
+fn a_probe_finds_a_secret_that_two_writes_cut_and_keeps_little() {
+    use std::io::Write;
+    let mask = Mask::new([("TOKEN", "hunter2-hunter2")]);
+    for cut in 0..15 {
+        let mut probe = mask.probe();
+        probe.write_all(&[b'x'; 1000]).unwrap();
+        probe.write_all(&b"hunter2-hunter2"[..cut]).unwrap();
+        assert!(!probe.found());
+        probe.write_all(&b"hunter2-hunter2"[cut..]).unwrap();
+        assert!(probe.found(), "cut at {cut}");
+    }
+    let mut probe = mask.probe();
+    probe.write_all(b"hunter2-hunter").unwrap();
+    assert!(!probe.found() && mask.finds_in(b"a hunter2-hunter2") && !mask.finds_in(b"hunter"));
+    assert!(!Mask::none().finds_in(b"hunter2-hunter2"));
+}
