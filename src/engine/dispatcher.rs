@@ -25,7 +25,7 @@ use super::stages::Stages;
 use super::tools;
 use super::unit::{self, Done, Job};
 use super::workspace::Rooms;
-use super::{Ended, EngineError, Keyed, RunContext, Shared, base};
+use super::{Ended, EngineError, Keyed, RunContext, Shared};
 use crate::disk::Lock;
 use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished};
 use crate::executor::Stop;

@@ -74,8 +74,8 @@ fn kill(pid: u32, leaders: &[(u32, u64)], place: Option<&Path>) -> Option<(u32, 
     // Held, then looked at: another thread may reap it, and its id go to a stranger.
     let send = number(pid).and_then(hold)?;
     let stat = stat(pid).filter(|stat| !stat.ended && stat.parent == std::process::id())?;
-    if may_be_of(&stat, leaders) && !(place.is_some_and(|place| is_in(pid, place)) && !leads(&stat, leaders))
-    {
+    let is_left_there = place.is_some_and(|place| is_in(pid, place)) && !leads(&stat, leaders);
+    if may_be_of(&stat, leaders) && !is_left_there {
         return None;
     }
     send(Signal::KILL).ok().map(|()| (pid, stat.started))

@@ -106,11 +106,9 @@ impl Writer<'_> {
         }
     }
 
-    fn words(&mut self, words: &Cow<'_, str>) {
-        let inside = match words {
-            Cow::Borrowed(part) => offset(self.text, part),
-            Cow::Owned(_) => None,
-        };
+    fn words(&mut self, words: &str) {
+        // One that was copied lies elsewhere.
+        let inside = offset(self.text, words);
         self.bytes.push(if inside.is_some() { place::SOURCE } else { place::HERE });
         if let Some(offset) = inside {
             self.number(offset);
