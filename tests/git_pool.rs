@@ -530,3 +530,40 @@ fn a_change_that_keeps_size_and_time_is_seen() {
         lease.finish().unwrap();
     }
 }
+
+#[test]
+fn the_next_process_believes_an_index_only_as_a_lease_left_it() {
+    let test = TestRepo::with(FILES);
+    let other =
+        test.commit_on(test.head(), &[("a", Some("other\n")), ("dir/b", None), ("new", Some("new\n"))]);
+    let acts: [fn(&Path); 5] = [
+        |_| {},
+        |slot| {
+            write(&slot.join("a"), b"changed\n");
+            git(slot, &["add", "a"]);
+        },
+        |slot| {
+            git(slot, &["rm", "-q", "--cached", "dir/b"]);
+        },
+        |slot| {
+            git(slot, &["update-index", "--assume-unchanged", "a"]);
+            write(&slot.join("a"), b"hidden\n");
+        },
+        |slot| {
+            git(slot, &["-c", "user.name=n", "-c", "user.email=n", "rm", "-q", "a"]);
+            git(slot, &["-c", "user.name=n", "-c", "user.email=n", "commit", "-qm", "gone"]);
+        },
+    ];
+    for act in acts {
+        for (before, after) in [(test.head(), test.head()), (test.head(), other), (other, test.head())] {
+            let lease = lease(&test.pool(), "node", before);
+            let slot = lease.path().to_owned();
+            lease.finish().unwrap();
+            // Not during a lease: nobody captures it.
+            if slot.join("dir/b").exists() {
+                act(&slot);
+            }
+            lease_is_fresh(&test, &test.pool(), after).finish().unwrap();
+        }
+    }
+}

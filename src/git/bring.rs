@@ -15,7 +15,6 @@ use super::untracked::untracked;
 use super::walk::{Extra, ExtraKind, Walk, is_safe, walk};
 use super::workspace::{Disk, Known, Workspace};
 use super::{Cone, GitError, Repo, TreeId};
-use crate::disk::{self, Durability};
 
 /// From so many files on, writing is shared between threads.
 const MANY: usize = 256;
@@ -67,7 +66,7 @@ pub(in crate::git) fn bring(slot: &Workspace<'_>, known: Known, tree: TreeId) ->
     }
     write(slot, &mut manifest, wanted)?;
     clean(slot, &manifest, found)?;
-    disk::replace(&slot.index(), &manifest.encode_with(&absent), Durability::Crash)?;
+    manifest.put(&slot.index(), &absent)?;
     Ok(Known { manifest, tree: slot.cone.is_none().then_some(tree), disk: Disk::Unknown })
 }
 
@@ -123,12 +122,12 @@ fn restore(
     is_converted: bool,
 ) -> Result<HashSet<Vec<u8>>, GitError> {
     for position in found.suspect.iter().copied() {
-        let entry = &mut manifest.entries[position];
+        let entry = &manifest.entries[position];
         if wanted.contains_key(&*entry.path) {
             continue;
         }
         match unchanged(slot, entry) {
-            Some(stat) if !is_converted => entry.stat = Some(stat),
+            Some(stat) if !is_converted => manifest.set_stat(position, Some(stat)),
             _ => {
                 wanted.insert(entry.path.to_vec(), Some(entry.blob));
             }
@@ -188,7 +187,7 @@ fn write(slot: &Workspace<'_>, manifest: &mut Manifest, wanted: Wanted) -> Resul
         record(manifest, write_all(slot, &through_git)?);
         let paths: Vec<Vec<u8>> = through_git.into_iter().map(|(path, _)| path).collect();
         record(manifest, paths.iter().map(|path| (path.clone(), None)).collect());
-        disk::replace(&slot.index(), &manifest.encode(), Durability::Crash)?;
+        manifest.put(&slot.index(), &[])?;
         filters::write(slot.git(), &paths)?;
         let stats = paths.into_iter().map(|path| (slot.stat(&path).map(|(stat, _)| stat), path));
         record(manifest, stats.map(|(stat, path)| (path, stat)).collect());
@@ -203,7 +202,7 @@ fn is_file(blob: Blob) -> bool {
 fn record(manifest: &mut Manifest, stats: Vec<(Vec<u8>, Option<Stat>)>) {
     for (path, stat) in stats {
         if let Ok(position) = manifest.position(&path) {
-            manifest.entries[position].stat = stat;
+            manifest.set_stat(position, stat);
         }
     }
 }

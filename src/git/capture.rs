@@ -70,7 +70,7 @@ pub(in crate::git) fn capture(
     known.tree = slot.cone.is_none().then_some(tree);
     if attributes_change {
         // Other files may have to be written in another way now.
-        known.manifest.entries.iter_mut().for_each(|entry| entry.stat = None);
+        known.manifest.distrust();
     }
     let is_left = |path: &Vec<u8>| {
         known.manifest.below(path).is_empty() && std::fs::symlink_metadata(slot.absolute(path)).is_ok()

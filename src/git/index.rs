@@ -4,23 +4,30 @@
 //! A file whose stat data is as recorded has the recorded content, unless it was changed in the same clock tick in which
 //! it was recorded. So a list has a `stamp`, a time read from a file written after it; what is not older than the stamp
 //! is compared by content. This is git's own rule ("racily clean").
+//!
+//! The index of a large repository is megabytes, and a lease changes few entries of it. So a list knows in which entries
+//! the file differs from it ([`Manifest::put`]), and writes those alone where the same paths are in the same places.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::diff::{Blob, MODE_EXECUTABLE, MODE_SYMLINK};
+use super::index_file::{decode, encode, open_same, patch};
 use super::walk::is_safe;
+use crate::disk::{self, DiskError, Durability};
 
 /// The flag of an entry that is meant to be absent from the disk.
-const SKIP_WORKTREE: u16 = 1 << 14;
+pub(in crate::git) const SKIP_WORKTREE: u16 = 1 << 14;
 
 /// Seconds and nanoseconds, as the file system gave them.
 pub(in crate::git) type Time = (u32, u32);
 
 /// What tells that a file is still the same, cut to 32 bits each as in git's index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::git) struct Stat {
     pub changed: Time,
     pub modified: Time,
@@ -68,11 +75,30 @@ pub(in crate::git) struct Entry {
 }
 
 /// All tracked files in path order.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(in crate::git) struct Manifest {
     pub entries: Vec<Entry>,
     pub stamp: Time,
+    file: Option<OnDisk>,
 }
+
+/// An index file that we wrote, and that has the paths of the list in the same places.
+#[derive(Debug)]
+struct OnDisk {
+    stat: Stat,
+    /// Positions of entries that are not as in the file.
+    stale: Vec<usize>,
+}
+
+/// An index file that we wrote, and the tree that it lists the files of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::git) struct Listed {
+    pub tree: String,
+    pub index: Stat,
+}
+
+/// From so many entries on, a file is written anew.
+const MANY: usize = 2000;
 
 impl Manifest {
     pub fn position(&self, path: &[u8]) -> Result<usize, usize> {
@@ -95,7 +121,10 @@ impl Manifest {
         let mut others = Vec::new();
         for (path, change) in changes {
             match (self.position(&path), change) {
-                (Ok(position), Some(entry)) => self.entries[position] = entry,
+                (Ok(position), Some(entry)) => {
+                    self.entries[position] = entry;
+                    self.note_stale(position);
+                }
                 (Err(_), None) => {}
                 (found, change) => others.push((found, change)),
             }
@@ -103,6 +132,7 @@ impl Manifest {
         if others.is_empty() {
             return;
         }
+        self.file = None;
         let mut old = std::mem::take(&mut self.entries).into_iter();
         let mut taken = 0;
         for (found, change) in others {
@@ -118,10 +148,72 @@ impl Manifest {
         self.entries.extend(old);
     }
 
+    /// Sets the stat data of an entry.
+    pub fn set_stat(&mut self, position: usize, stat: Option<Stat>) {
+        if self.entries[position].stat != stat {
+            self.entries[position].stat = stat;
+            self.note_stale(position);
+        }
+    }
+
+    /// From here on no stat data proves anything.
+    pub fn distrust(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.stat = None);
+        self.file = None;
+    }
+
+    fn note_stale(&mut self, position: usize) {
+        if let Some(file) = &mut self.file {
+            file.stale.push(position);
+        }
+    }
+
+    /// Makes the index file be as the list, with files that are tracked and meant to be absent from the disk. Nobody else
+    /// writes it meanwhile.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn put(&mut self, path: &Path, absent: &[Entry]) -> Result<(), DiskError> {
+        let file = self.file.take().filter(|_| absent.is_empty());
+        if let Some(mut file) = file {
+            file.stale.sort_unstable();
+            file.stale.dedup();
+            if file.stale.len() < MANY
+                && let Some(open) = open_same(path, file.stat)
+            {
+                let fail = |source| DiskError::new("write", path, source);
+                if !file.stale.is_empty() {
+                    patch(&open, &self.entries, &file.stale).map_err(fail)?;
+                }
+                let stat = Stat::of(&open.metadata().map_err(fail)?);
+                self.file = Some(OnDisk { stat, stale: Vec::new() });
+                return Ok(());
+            }
+        }
+        disk::replace(path, &encode(&self.entries, absent), Durability::Crash)?;
+        if !absent.is_empty() {
+            return Ok(());
+        }
+        let stat = std::fs::symlink_metadata(path).map_err(|source| DiskError::new("read", path, source))?;
+        self.file = Some(OnDisk { stat: Stat::of(&stat), stale: Vec::new() });
+        Ok(())
+    }
+
+    /// Stat data of the index file as we left it.
+    pub fn written(&self) -> Option<Stat> {
+        self.file.as_ref().map(|file| file.stat)
+    }
+
     /// Reads an index file, of whatever version. `None` when there is none that makes sense.
     pub fn load(path: &Path) -> Option<Self> {
         let meta = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        let stamp = Stat::of(&meta).modified;
+        let stat = Stat::of(&meta);
+        let stamp = stat.modified;
+        if let Some(entries) = super::files::read_plain(path).strip_suffix(&[0; 20]).and_then(decode)
+            && std::fs::symlink_metadata(path).is_ok_and(|meta| Stat::of(&meta) == stat)
+        {
+            return Some(Self { entries, stamp, file: Some(OnDisk { stat, stale: Vec::new() }) });
+        }
         let index = git2::Index::open(path).ok()?;
         // What is meant to be absent from the disk is nothing that the slot holds.
         let is_held =
@@ -129,33 +221,7 @@ impl Manifest {
         let plain = index.iter().filter(|entry| is_held(entry) && is_safe(&entry.path));
         let mut entries: Vec<Entry> = plain.map(|entry| from_library(&entry)).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Some(Self { entries, stamp })
-    }
-
-    /// The bytes of an index file, version 2, without extensions. Its checksum is left empty, which git takes since
-    /// long, and which spares hashing the whole.
-    pub fn encode(&self) -> Vec<u8> {
-        self.encode_with(&[])
-    }
-
-    /// The same with files that are tracked and meant to be absent from the disk, in path order; version 3 if there are
-    /// any.
-    pub fn encode_with(&self, absent: &[Entry]) -> Vec<u8> {
-        let count = self.entries.len() + absent.len();
-        let mut bytes = Vec::with_capacity(64 + count * 112);
-        bytes.extend_from_slice(b"DIRC");
-        let version = if absent.is_empty() { 2 } else { 3 };
-        put(&mut bytes, &[version, u32::try_from(count).unwrap_or(u32::MAX)]);
-        let mut absent = absent.iter().peekable();
-        for entry in &self.entries {
-            while let Some(before) = absent.next_if(|absent| absent.path < entry.path) {
-                encode_entry(&mut bytes, before, Presence::Absent);
-            }
-            encode_entry(&mut bytes, entry, Presence::Here);
-        }
-        absent.for_each(|entry| encode_entry(&mut bytes, entry, Presence::Absent));
-        bytes.extend_from_slice(&[0; 20]);
-        bytes
+        Some(Self { entries, stamp, file: None })
     }
 }
 
@@ -167,40 +233,6 @@ fn under(path: &[u8], directory: &[u8]) -> Ordering {
     }
     let head = &path[..path.len().min(length)];
     head.cmp(directory).then_with(|| path.get(length).copied().unwrap_or(0).cmp(&b'/'))
-}
-
-/// Whether a tracked file is meant to be on disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    Here,
-    Absent,
-}
-
-fn encode_entry(bytes: &mut Vec<u8>, entry: &Entry, presence: Presence) {
-    let start = bytes.len();
-    let nothing = Stat { changed: (0, 0), modified: (0, 0), inode: 0, size: 0 };
-    let stat = entry.stat.unwrap_or(nothing);
-    let times = [stat.changed.0, stat.changed.1, stat.modified.0, stat.modified.1];
-    put(bytes, &times);
-    // Device, user and group are not compared by git unless it was built to; it fills them in when it refreshes.
-    put(bytes, &[0, stat.inode, entry.blob.mode, 0, 0, stat.size]);
-    bytes.extend_from_slice(entry.blob.id.as_bytes());
-    let length = u16::try_from(entry.path.len().min(0xfff)).unwrap_or(0xfff);
-    if presence == Presence::Absent {
-        const EXTENDED: u16 = 1 << 14;
-        bytes.extend_from_slice(&(length | EXTENDED).to_be_bytes());
-        bytes.extend_from_slice(&SKIP_WORKTREE.to_be_bytes());
-    } else {
-        bytes.extend_from_slice(&length.to_be_bytes());
-    }
-    bytes.extend_from_slice(&entry.path);
-    // One to eight zero bytes, so that each entry has a multiple of eight bytes.
-    let padded = start + (bytes.len() - start + 8) / 8 * 8;
-    bytes.resize(padded, 0);
-}
-
-fn put(bytes: &mut Vec<u8>, numbers: &[u32]) {
-    bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
 }
 
 /// 1 to 3 for the sides of an unresolved conflict.
@@ -270,7 +302,7 @@ mod tests {
     }
 
     fn manifest(paths: &[&str]) -> Manifest {
-        Manifest { entries: paths.iter().map(|path| entry(path, 1)).collect(), stamp: (0, 0) }
+        Manifest { entries: paths.iter().map(|path| entry(path, 1)).collect(), ..Manifest::default() }
     }
 
     fn paths(manifest: &Manifest) -> Vec<String> {
@@ -301,10 +333,59 @@ mod tests {
         let mut list = manifest(&["a", "b/\u{e9}\n", "c"]);
         list.entries.push(entry(&format!("{}end", "long/".repeat(1000)), 7));
         list.entries.push(Entry { stat: None, ..entry("x", 3) });
-        crate::disk::replace(&path, &list.encode(), crate::disk::Durability::Crash).unwrap();
+        crate::disk::replace(&path, &encode(&list.entries, &[]), crate::disk::Durability::Crash).unwrap();
         let loaded = Manifest::load(&path).unwrap().entries;
         assert!(loaded == list.entries, "{} of {} entries", loaded.len(), list.entries.len());
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(decode(&bytes[..bytes.len() - 20]).unwrap() == list.entries);
+        for end in (0..bytes.len() - 20).step_by(7) {
+            assert!(decode(&bytes[..end]).is_none(), "cut at {end}");
+        }
         assert_eq!(staged(&path).unwrap().len(), 5);
         assert!(Manifest::load(&directory.path().join("none")).is_none());
+    }
+
+    #[test]
+    fn entries_that_changed_are_written_in_their_places() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index");
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        let mut list = manifest(&["a", "b/c", "d", "e"]);
+        list.put(&path, &[]).unwrap();
+        let first = inode();
+        let change =
+            |(path, number)| (Vec::from(path), Some(entry(std::str::from_utf8(path).unwrap(), number)));
+        list.apply([(&b"b/c"[..], 5), (b"e", 6)].map(change).into());
+        list.set_stat(0, None);
+        list.put(&path, &[]).unwrap();
+        assert!(inode() == first && std::fs::read(&path).unwrap() == encode(&list.entries, &[]));
+        // A process that reads it goes on in the same way; what changes the places does not.
+        let mut list = Manifest::load(&path).unwrap();
+        list.set_stat(0, Some(entry("a", 9).stat.unwrap()));
+        list.put(&path, &[]).unwrap();
+        assert!(inode() == first && std::fs::read(&path).unwrap() == encode(&list.entries, &[]));
+        list.apply(BTreeMap::from([(b"b/c".to_vec(), None)]));
+        list.put(&path, &[]).unwrap();
+        assert!(inode() != first && std::fs::read(&path).unwrap() == encode(&list.entries, &[]));
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_alone_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("index"), directory.path().join("other"));
+        let mut list = manifest(&["a", "b"]);
+        list.put(&path, &[]).unwrap();
+        let before = encode(&list.entries, &[]);
+        std::fs::hard_link(&path, &other).unwrap();
+        list.set_stat(0, None);
+        list.put(&path, &[]).unwrap();
+        assert!(
+            std::fs::read(&other).unwrap() == before
+                && std::fs::read(&path).unwrap() == encode(&list.entries, &[])
+        );
+        crate::disk::replace(&path, b"a node's", Durability::Crash).unwrap();
+        list.set_stat(1, None);
+        list.put(&path, &[]).unwrap();
+        assert!(std::fs::read(&path).unwrap() == encode(&list.entries, &[]));
     }
 }

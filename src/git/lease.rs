@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::capture::Taken;
-use super::index::{Manifest, Stat};
+use super::index::{Listed, Manifest, Stat};
 use super::settings::{Driver, Settings};
-use super::slot::{Inner, Mark, Numbers, Place, READY};
+use super::slot::{Held, Inner, Mark, Numbers, Place, READY};
 use super::workspace::{Disk, Known, Workspace};
 use super::{
     CommitId, Cone, GitError, Globs, Holder, Pool, Repo, Tampered, TreeId, bring, capture, files, ignored,
@@ -56,6 +56,8 @@ pub struct Lease {
     cone: Option<Cone>,
     /// The index file as we left it.
     index: Option<Stat>,
+    /// The same with its tree, for the next process.
+    listed: Option<Listed>,
     _lock: Lock,
 }
 
@@ -97,6 +99,7 @@ impl Pool {
             known: None,
             cone,
             index: None,
+            listed: None,
             slot,
             _lock: lock,
         };
@@ -214,7 +217,7 @@ impl Lease {
     /// When its files cannot be written; the slot is free all the same.
     pub fn finish(mut self) -> Result<(), GitError> {
         worktree::ensure(&self.pool.repo, &self.slot.path, &self.admin_name(), self.commit)?;
-        let written = self.slot.set_held(&self.prefer, self.tree)?;
+        let written = self.slot.set_held(&self.prefer, self.tree, self.listed.take())?;
         if let Some(mut known) = self.known.take() {
             known.manifest.stamp = written.modified;
             self.pool.remember(&self.slot, written, known);
@@ -264,14 +267,16 @@ impl Lease {
             }
             Driver::Direct => {
                 let distrust = mark.is_some_and(|mark| !mark.is_of_this_boot());
-                let known = known.unwrap_or_else(|| on_record(&slot, distrust));
+                let known = known.unwrap_or_else(|| on_record(&slot, self.slot.held(), distrust));
                 Some(bring::bring(&slot, known, self.tree)?)
             }
         };
         let index = slot.stat_index();
+        let written = known.as_ref().and_then(|known| known.manifest.written());
+        self.listed = written.map(|index| Listed { tree: self.tree.to_string(), index });
         self.known = known;
         self.index = index;
-        let written = self.slot.set_held(&self.prefer, self.tree)?;
+        let written = self.slot.set_held(&self.prefer, self.tree, self.listed.clone())?;
         if let Some(known) = &mut self.known {
             known.manifest.stamp = written.modified;
         }
@@ -320,14 +325,16 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// What the slot's own index says, which may be from another process or from a node. After the system went down, what it
-/// says of files proves nothing.
-fn on_record(slot: &Workspace<'_>, distrust: bool) -> Known {
+/// What the slot's own index says, which may be from another process or from a node: only if nobody wrote it since a
+/// lease did, the tree that it lists is known. After the system went down, what it says of files proves nothing.
+fn on_record(slot: &Workspace<'_>, held: Option<Held>, distrust: bool) -> Known {
     let mut manifest = Manifest::load(&slot.index()).unwrap_or_default();
+    let listed = held.and_then(|held| held.listed);
+    let same = listed.filter(|listed| !distrust && manifest.written() == Some(listed.index));
     if distrust {
-        manifest.entries.iter_mut().for_each(|entry| entry.stat = None);
+        manifest.distrust();
     }
-    Known { manifest, tree: None, disk: Disk::Unknown }
+    Known { manifest, tree: same.and_then(|listed| listed.tree.parse().ok()), disk: Disk::Unknown }
 }
 
 impl Inner {

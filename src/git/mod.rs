@@ -24,6 +24,7 @@ mod id;
 mod ignore;
 mod ignored;
 mod index;
+mod index_file;
 pub mod lease;
 pub mod local;
 pub mod loose;

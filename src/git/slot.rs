@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Guard;
-use super::index::Stat;
+use super::index::{Listed, Stat};
 use super::settings::Settings;
 use super::workspace::Known;
 use super::{GitError, Repo, RepoPath, TreeId, files};
@@ -221,6 +221,9 @@ pub(in crate::git) struct Held {
     version: u32,
     pub node: String,
     pub tree: String,
+    /// What its index file listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Listed>,
 }
 
 /// `<N>.dirty`.
@@ -255,8 +258,8 @@ impl Place {
     }
 
     /// Writes `<N>.json`; gives its stat data, whose time is that of the pool's file system now.
-    pub fn set_held(&self, node: &str, tree: TreeId) -> Result<Stat, GitError> {
-        let held = Held { version: FORMAT, node: node.to_owned(), tree: tree.to_string() };
+    pub fn set_held(&self, node: &str, tree: TreeId, listed: Option<Listed>) -> Result<Stat, GitError> {
+        let held = Held { version: FORMAT, node: node.to_owned(), tree: tree.to_string(), listed };
         let path = self.beside("json");
         self.write_json("json", &held, Durability::Crash)?;
         let meta = std::fs::symlink_metadata(&path).map_err(|error| DiskError::new("read", &path, error))?;
