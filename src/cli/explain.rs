@@ -8,6 +8,7 @@ use super::apply::Inputs;
 use super::{Context, Exit, Failure, load, out};
 use crate::engine::setup;
 use crate::plan::explain;
+use crate::report::text;
 use crate::workflow::show;
 
 /// Show what nodes resolve to
@@ -66,6 +67,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let nodes: Map<String, Value> = nodes.map(|(id, keys)| (id, Value::Object(keys))).collect();
-    out::print(&show::as_yaml(&Value::Object(nodes)))?;
+    let yaml = show::as_yaml(&Value::Object(nodes));
+    match out::stdout_is_terminal() {
+        // YAML leaves characters as they are that reorder text.
+        true => out::print(&text::block(&yaml))?,
+        false => out::print_raw(yaml.as_bytes())?,
+    }
     Ok(Exit::Done)
 }

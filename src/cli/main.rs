@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 
 use super::{Cli, Context, Env, Exit, Failure, When, out};
+use crate::report::text;
 
 /// Set by the panic hook: some thread panicked, whatever the main thread makes of it.
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -39,7 +40,17 @@ fn run() -> Exit {
 /// Prints the help that was asked for, or what is wrong with the arguments.
 fn usage(answer: &clap::Error) -> Exit {
     let exit = if answer.use_stderr() { Exit::Invalid } else { Exit::Done };
-    match answer.print().map_err(out::write_failure) {
+    // It repeats what was given, which may come from anywhere.
+    let text = answer.render().ansi().to_string();
+    let text = text::block(&text);
+    let printed = match exit {
+        Exit::Done => out::print(&text),
+        _ => {
+            out::note(text.trim_end());
+            Ok(())
+        }
+    };
+    match printed {
         Err(failure) if exit == Exit::Done => {
             out::failure(&failure);
             failure.exit

@@ -11,6 +11,7 @@ use crate::report::json::Events;
 use crate::report::lines::{Lines, Marks};
 use crate::report::progress::{Colours, Progress};
 use crate::report::{Sink, style, text};
+use crate::store::journal;
 use crate::store::runs::RunState;
 
 /// Prints a text to standard output. It may hold colours; they are taken out where they do not belong.
@@ -47,7 +48,8 @@ pub fn patch(patch: &[u8]) -> Result<(), Failure> {
 /// # Errors
 /// As [`print`].
 pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(value).expect("reports have only string keys");
+    let text = serde_json::to_string_pretty(value).expect("reports have only string keys");
+    let mut text = journal::visible(text);
     text.push('\n');
     print_raw(text.as_bytes())
 }

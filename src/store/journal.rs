@@ -27,7 +27,7 @@ pub fn encode(record: &Record) -> String {
     text.push_str(",\"time\":\"");
     text.push_str(&record.time);
     text.push_str("\",");
-    let event = serde_json::to_string(&record.event).expect("an event has only string keys");
+    let event = visible(serde_json::to_string(&record.event).expect("an event has only string keys"));
     // Events are tagged structs, which serialise to objects: theirs goes on where the line's own fields end.
     text.push_str(&event[1..event.len() - 1]);
     let sum = &Digest::of_bytes(text.as_bytes()).to_hex()[..16];
@@ -35,6 +35,23 @@ pub fn encode(record: &Record) -> String {
     text.push_str(sum);
     text.push_str("\"}\n");
     text
+}
+
+/// The same JSON without characters that steer a terminal or reorder text: JSON itself leaves all but the first 32 as they
+/// are, and whoever looks at it may do so on a terminal.
+pub fn visible(json: String) -> String {
+    let steers = |character: char| matches!(character, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if json.bytes().all(|byte| byte < 0x7f) || !json.contains(steers) {
+        return json;
+    }
+    // They are within texts, since nothing else of JSON is beyond ASCII.
+    json.chars().fold(String::with_capacity(json.len() + 64), |mut text, character| {
+        match steers(character) {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => text.push(character),
+        }
+        text
+    })
 }
 
 /// Reads one line without its end.

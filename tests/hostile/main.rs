@@ -12,5 +12,7 @@ mod common;
 
 mod daemons;
 mod input;
+mod output;
 mod secrets;
+mod terminal;
 mod values;
