@@ -13,6 +13,7 @@ mod common;
 mod daemons;
 mod input;
 mod output;
+mod repository;
 mod secrets;
 mod terminal;
 mod values;
