@@ -17,3 +17,8 @@ mod repository;
 mod secrets;
 mod terminal;
 mod values;
+
+/// How many random cases a test looks at: `SPB_TEST_CASES`, else as many as there is time for every day.
+fn cases(usual: u32) -> u32 {
+    std::env::var("SPB_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}

@@ -169,7 +169,7 @@ fn hunt(secret: &str, seed: u32) -> Vec<String> {
 #[test]
 fn a_secret_is_nowhere_however_it_is_spelled_cut_or_handed_on() {
     let mut runner = TestRunner::new(Config {
-        cases: 2,
+        cases: crate::cases(2),
         max_shrink_iters: 0,
         failure_persistence: None,
         ..Config::default()

@@ -185,7 +185,7 @@ fn values_arrive_as_they_are_and_nothing_they_say_happens() {
     assert_eq!(trip.send(&all), Vec::<String>::new());
     assert_eq!(trip.send(&"x'\"$(touch pwned)`\n".repeat(3000)), Vec::<String>::new());
     let mut runner = TestRunner::new(Config {
-        cases: 5,
+        cases: crate::cases(5),
         max_shrink_iters: 8,
         failure_persistence: None,
         ..Config::default()
