@@ -12,8 +12,8 @@ use crate::name::RunId;
 
 /// Version of the stored form of [`Record`]. A reader refuses a newer one by name, and reads all older ones.
 ///
-/// 2 has [`RunEvent::ApprovalAsked`] and [`RunOutcome::Waiting`].
-pub const FORMAT: u32 = 2;
+/// 2 has [`RunEvent::ApprovalAsked`] and [`RunOutcome::Waiting`], 3 has [`RunStarted::repeats`].
+pub const FORMAT: u32 = 3;
 
 /// One fact of one run, in the order it became durable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,11 +123,29 @@ pub struct RunStarted {
     pub base_revision: String,
     pub inputs: IndexMap<String, Value>,
     pub jobs: usize,
-    /// In topological order.
+    /// In topological order. Empty for a run that repeats another one, which has them.
     pub nodes: Vec<NodeSummary>,
     pub stages: Vec<String>,
     pub options: Options,
     pub engine: Engine,
+    /// What this run says of its nodes is what an earlier one said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Box<Repeats>>,
+}
+
+/// The facts that a run takes from an earlier one of which all results came from the cache. They lie in the run's own folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeats {
+    /// The run that recorded them.
+    pub run: RunId,
+    /// Bytes of them, and their BLAKE3, hexadecimal.
+    pub length: u64,
+    pub sum: String,
+    /// How many nodes there are, and how many of them came from the cache; all others were skipped.
+    pub nodes: usize,
+    pub cached: usize,
+    /// What the cached ones took when they were made, milliseconds.
+    pub saved_ms: u64,
 }
 
 /// One node instance of the plan.

@@ -147,6 +147,8 @@ impl Field {
             options: Options::default(),
             resume: None,
             answers: IndexMap::new(),
+            repeat: None,
+            remember: None,
         })
     }
 }

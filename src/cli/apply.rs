@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::thread::JoinHandle;
 
 use clap::ValueEnum;
 
@@ -10,7 +11,9 @@ use super::load::{self, KeptTrees};
 use super::prompt::{self, Later, Prompt};
 use super::{Context, Exit, Failure, answer, cache, out, plan, remote, worktrees};
 use crate::engine::gate::Patience;
+use crate::engine::repeat::{self, Asked, Question};
 use crate::engine::setup::{self, Request};
+use crate::event::Options;
 use crate::git::{Repo, RepoPath};
 use crate::report::{self, summary};
 use crate::store::Store;
@@ -166,9 +169,49 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     let repository = context.repository()?;
     let options = load::options(&args.work.select, args.fail_fast);
-    let requests = load::requests(&repository, &args.work, &options, &KeptTrees::of(&repository))?;
-    warn_of_uncommitted(&repository, &requests);
+    let question = question(args, &options, context, &repository);
+    // Programs that read events want each one.
+    let may_repeat = !args.show.json && args.show.events.is_none();
+    if let Some(question) = question.as_ref().filter(|_| may_repeat)
+        && let Some(request) = repeat::find(question, &repository, |name| context.env.lookup(name))
+    {
+        let requests = vec![request];
+        let uncommitted = Uncommitted::look(&repository, &requests);
+        let ended =
+            carry_out(context, repository, requests, args.work.jobs, &args.show, args.quiet, args.wait);
+        uncommitted.warn();
+        return ended;
+    }
+    let trees = KeptTrees::of(&repository);
+    let mut requests = load::requests(&repository, &args.work, &options, &trees, question.as_ref())?;
+    let given = given(&args.work.inputs);
+    for request in &mut requests {
+        // What a person typed on a question is no part of this one.
+        let is_whole = question.as_ref().is_some_and(|question| question.gives_all_inputs(request, &given));
+        request.remember = request.remember.take().filter(|_| is_whole);
+    }
+    Uncommitted::look(&repository, &requests).warn();
     carry_out(context, repository, requests, args.work.jobs, &args.show, args.quiet, args.wait)
+}
+
+/// What is asked, if the same question may have the same answer.
+fn question(args: &Args, options: &Options, context: &Context, repository: &RepoPath) -> Option<Question> {
+    let [file] = args.work.files.as_slice() else { return None };
+    if args.work.inputs.file.is_some() {
+        return None;
+    }
+    Question::new(Asked {
+        file,
+        directory: &context.directory,
+        given: &given(&args.work.inputs),
+        base: args.work.select.base.as_deref(),
+        options: options.clone(),
+        pool: &context.pool_directory(repository).ok()?,
+    })
+}
+
+fn given(inputs: &Inputs) -> Vec<(&str, &str)> {
+    inputs.given.iter().map(|one| (one.name.as_str(), one.value.as_str())).collect()
 }
 
 /// Runs requests, shows them, and says how they ended: what `apply` and `resume` have in common.
@@ -233,18 +276,29 @@ pub fn carry_out(
     Ok(exits.max_by_key(|&exit| worst(exit)).unwrap_or(Exit::Done))
 }
 
-/// Runs start from a commit: what is only in the checkout is not seen, which surprises once.
-fn warn_of_uncommitted(repository: &RepoPath, requests: &[Request]) {
-    let starts_from_head = |request: &Request| request.base_revision == "HEAD" && sees_files(request);
-    if repository.work_dir.is_none() || !requests.iter().any(starts_from_head) {
-        return;
+/// A look at the checkout, beside other work. Runs start from a commit: what is only in the checkout is not seen, which
+/// surprises once.
+struct Uncommitted(Option<JoinHandle<Option<usize>>>);
+
+impl Uncommitted {
+    fn look(repository: &RepoPath, requests: &[Request]) -> Self {
+        let starts_from_head = |request: &Request| request.base_revision == "HEAD" && sees_files(request);
+        if repository.work_dir.is_none() || !requests.iter().any(starts_from_head) {
+            return Self(None);
+        }
+        let repository = repository.clone();
+        let count = move || Some(Repo::open(&repository).ok()?.checkout().ok()?.changed);
+        Self(Some(std::thread::spawn(count)))
     }
-    let Ok(checkout) = Repo::open(repository).and_then(|repo| repo.checkout()) else { return };
-    if checkout.changed > 0 {
-        out::warn(&format!(
-            "{} not committed: this run starts from HEAD and does not see them",
-            crate::report::text::count(checkout.changed, "change"),
-        ));
+
+    fn warn(self) {
+        let changed = self.0.and_then(|looking| looking.join().ok()?);
+        if let Some(changed) = changed.filter(|&changed| changed > 0) {
+            out::warn(&format!(
+                "{} not committed: this run starts from HEAD and does not see them",
+                crate::report::text::count(changed, "change"),
+            ));
+        }
     }
 }
 

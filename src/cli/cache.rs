@@ -184,6 +184,7 @@ fn clear(args: &ClearArgs, context: &Context) -> Result<Exit, Failure> {
 
 /// The index first: what it no longer names can go. Then what nobody names, and what keeps commits from `git gc`.
 fn forget(repository: &RepoPath, store: &Store) -> Result<usize, Failure> {
+    disk::remove(&store.repeats_directory())?;
     let connection = index::open(store)?;
     let entries = cache::clear(&connection)
         .map_err(|source| crate::store::StoreError::Index { path: store.index_path(), source })?;

@@ -14,6 +14,7 @@ use super::{Context, Exit, Failure, out};
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::engine::gate::Patience;
+use crate::engine::repeat::Question;
 use crate::engine::setup::{Request, Settings, selection};
 use crate::event::Options;
 use crate::git::{Repo, RepoPath};
@@ -34,10 +35,16 @@ const DIAGNOSTIC_WIDTH: usize = 100;
 /// # Errors
 /// A silent one after the problems were shown, or why the file cannot be read.
 pub fn workflow(path: &Path, strict: bool, trees: Option<&dyn Trees>) -> Result<Workflow, Failure> {
+    Ok(told(path, strict, trees)?.0)
+}
+
+/// The same, and whether there was nothing to say of it.
+fn told(path: &Path, strict: bool, trees: Option<&dyn Trees>) -> Result<(Workflow, bool), Failure> {
     let loaded = read(path, trees)?;
     show_problems(&loaded.problems);
     let is_bad = is_bad(&loaded.problems, strict);
-    loaded.workflow.filter(|_| !is_bad).ok_or_else(|| Failure::silent(Exit::Invalid))
+    let workflow = loaded.workflow.filter(|_| !is_bad).ok_or_else(|| Failure::silent(Exit::Invalid))?;
+    Ok((workflow, loaded.problems.list.is_empty()))
 }
 
 /// Reads one file with every check there is.
@@ -98,17 +105,24 @@ impl Trees for KeptTrees {
 ///
 /// # Errors
 /// Everything that is wrong with files, inputs and selection, shown at once.
+///
+/// The answer to `question` may be kept if there is nothing to say of the file.
 pub fn requests(
     repository: &RepoPath,
     work: &Work,
     options: &Options,
     trees: &dyn Trees,
+    question: Option<&Question>,
 ) -> Result<Vec<Request>, Failure> {
     let mut workflows = Vec::new();
+    let mut is_clean = true;
     let mut failure = None;
     for file in &work.files {
-        match workflow(file, work.strict, Some(trees)) {
-            Ok(workflow) => workflows.push((file, Arc::new(workflow))),
+        match told(file, work.strict, Some(trees)) {
+            Ok((workflow, nothing_said)) => {
+                is_clean &= nothing_said;
+                workflows.push((file, Arc::new(workflow)));
+            }
             Err(error) => {
                 out::failure(&error);
                 failure = Some(Failure::silent(error.exit));
@@ -143,6 +157,8 @@ pub fn requests(
             options: options.clone(),
             resume: None,
             answers: IndexMap::new(),
+            repeat: None,
+            remember: question.filter(|_| is_clean).cloned(),
         });
     }
     Ok(requests)

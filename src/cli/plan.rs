@@ -44,7 +44,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 pub fn show(work: &Work, as_json: bool, context: &Context) -> Result<Exit, Failure> {
     let (repository, _) = context.store()?;
     let options = load::options(&work.select, false);
-    let requests = load::requests(&repository, work, &options, &KeptTrees::read_only(&repository))?;
+    let requests = load::requests(&repository, work, &options, &KeptTrees::read_only(&repository), None)?;
     let files: Vec<(String, String)> =
         requests.iter().map(|request| (request.file.clone(), request.base_revision.clone())).collect();
     let (listener, _nobody) = std::sync::mpsc::channel();

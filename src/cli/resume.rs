@@ -136,6 +136,8 @@ pub fn request(store: &Store, view: RunView, answers: Answers) -> Result<Request
         options: started.options.clone(),
         resume: Some(view),
         answers,
+        repeat: None,
+        remember: None,
     })
 }
 

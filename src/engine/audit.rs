@@ -75,6 +75,7 @@ pub fn repair(store: &Store, repository: &RepoPath) -> Result<Option<Audit>, Eng
             }
         }
     }
+    disk::remove(&store.repeats_directory())?;
     entries::remove(&mut connection, &gone).map_err(fail)?;
     let aside = store.root().join("damaged").join("objects");
     loose::set_aside_damaged(repository, SystemTime::UNIX_EPOCH, &aside)?;

@@ -61,6 +61,8 @@ pub struct Dispatcher {
     /// By node of all graphs.
     ended: Vec<Option<Ended>>,
     cache: Option<Cache>,
+    /// Of the index, before anything was looked up.
+    generation: Option<i64>,
     repo: Repo,
     units: JoinSet<Done>,
     nodes_of_units: HashMap<Id, NodeId>,
@@ -123,6 +125,7 @@ impl Dispatcher {
             commands: VecDeque::new(),
             scheduler: Scheduler::new(graph, &order, jobs),
             ended: vec![None; count],
+            generation: cache.as_ref().and_then(Cache::generation),
             cache,
             repo,
             units: JoinSet::new(),
@@ -173,6 +176,7 @@ impl Dispatcher {
 
     async fn work(mut self) -> Report {
         self.take_over();
+        self.take_from_earlier_runs();
         host::orphans::adopt();
         let mut signals = Signals::listen();
         let sending = self.uploads.take().map(remote::Uploads::begin);
@@ -198,6 +202,7 @@ impl Dispatcher {
             self.stages.tell(&self.shared, end);
         }
         let runs = self.finish().await;
+        let answer = self.answer(&runs);
         let shared = self.last_uploads(sending, &mut signals).await;
         let Self { shared: all, rooms, thread, mut failed, uses, _locks, .. } = self;
         if !uses.is_empty() {
@@ -210,8 +215,12 @@ impl Dispatcher {
             store_failed = Some(reason.unwrap_or_else(|| "the thread that records has ended".to_owned()));
         }
         // The thread ends when the last recorder is gone; a unit that was given up may still hold one.
+        let store = all.store.clone();
         if Arc::try_unwrap(all).map(drop).is_ok() {
             thread.join();
+        }
+        if let Some(answer) = answer.filter(|_| store_failed.is_none()) {
+            answer.keep(&store);
         }
         Report { runs, store_failed, shared }
     }
@@ -336,29 +345,6 @@ impl Dispatcher {
         for node in waited {
             self.start(node);
         }
-    }
-
-    fn skip(&mut self, node: NodeId, need: NodeId) {
-        let (run, instance) = self.place(node);
-        let need_id = &run.plan.instances[need - run.first].id;
-        let outcome = self.ended[need].as_ref().map_or("did not run", |ended| ended.outcome.word());
-        let message = format!("needs `{need_id}`: {}", outcome.replace('_', " "));
-        let id = &run.plan.instances[instance].id;
-        self.record(
-            node,
-            NodeFinished::without_run(id, Outcome::Skipped, message),
-            Vec::new(),
-            Objects::None,
-        );
-    }
-
-    fn cancel(&mut self, node: NodeId) {
-        let (run, instance) = self.place(node);
-        let id = &run.plan.instances[instance].id;
-        let message =
-            if *self.stop.borrow() == Stop::Run { "another node failed" } else { "the run was stopped" };
-        let finished = NodeFinished::without_run(id, Outcome::Cancelled, message);
-        self.record(node, finished, Vec::new(), Objects::None);
     }
 
     fn fail(&mut self, node: NodeId, message: String) {

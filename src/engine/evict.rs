@@ -70,6 +70,9 @@ pub fn evict(
     // What was used last first.
     rows.sort_by_key(|row| std::cmp::Reverse(row.used));
     let (kept, gone, mut evicted) = chosen(store, &repo, rows, &needed, limits.size, oldest);
+    if !gone.is_empty() {
+        disk::remove(&store.repeats_directory())?;
+    }
     entries::remove(&mut connection, &gone).map_err(fail)?;
     let wanted: HashSet<&str> = kept
         .iter()

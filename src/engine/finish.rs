@@ -31,6 +31,8 @@ pub struct StageEnd {
 pub struct Finish {
     pub run: usize,
     pub nodes: Vec<Option<Ended>>,
+    /// What the result is merged from.
+    pub heads: Vec<String>,
     /// Commit and node that made it.
     pub makers: Vec<(String, String)>,
     /// Commits that nodes of this run made, those inside of others included.
@@ -252,13 +254,13 @@ fn result(
     finished: &mut RunFinished,
 ) -> Result<Objects, String> {
     let text = |error: GitError| error.to_string();
-    let heads = result_heads(run, &finish.nodes);
+    let heads = &finish.heads;
     if heads.is_empty() {
         "no files changed, so there is no branch".clone_into(&mut finished.message);
         return Ok(Objects::None);
     }
     let repo = Repo::open(&shared.repo).map_err(text)?;
-    let merged = match merge(shared, &repo, run, &heads).map_err(text)? {
+    let merged = match merge(shared, &repo, run, heads).map_err(text)? {
         Merged::Clean(merged) => merged,
         Merged::Conflict { first, second, files } => {
             let what = conflict(&finish.makers, &first.to_string(), &second.to_string(), &files);
@@ -297,7 +299,8 @@ fn hold(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitId) -> Res
         .map_err(|error| error.to_string())
 }
 
-fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
+/// What the result of a run is merged from.
+pub fn result_heads(run: &RunContext, nodes: &[Option<Ended>]) -> Vec<String> {
     let from = &run.workflow.result.from;
     if from.is_empty() {
         // Not just the leaves: one that was skipped, or failed and may, does not take away what it needed.

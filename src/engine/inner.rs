@@ -100,6 +100,7 @@ fn within(run: &RunContext, plan: Plan, scope: Scope, outer: Outer, first: NodeI
         plan: Arc::new(plan),
         base: run.base,
         base_tree: run.base_tree,
+        base_revision: run.base_revision.clone(),
         options: run.options.clone(),
         env: run.env.clone(),
         pass_env: run.pass_env.clone(),
@@ -112,6 +113,8 @@ fn within(run: &RunContext, plan: Plan, scope: Scope, outer: Outer, first: NodeI
         processes: run.processes.clone(),
         first,
         outer: Some(outer),
+        repeat: None,
+        remember: None,
     }
 }
 

@@ -20,6 +20,7 @@ pub mod prepare;
 mod presence;
 pub mod refs;
 pub mod remote;
+pub mod repeat;
 pub mod setup;
 mod signals;
 mod stages;
@@ -127,6 +128,8 @@ pub struct RunContext {
     pub plan: Arc<Plan>,
     pub base: CommitId,
     pub base_tree: TreeId,
+    /// As it was named.
+    pub base_revision: String,
     pub options: Options,
     /// `env` of the workflow, rendered.
     pub env: IndexMap<String, String>,
@@ -148,6 +151,10 @@ pub struct RunContext {
     pub first: usize,
     /// Absent for the run's own graph.
     pub outer: Option<Outer>,
+    /// The earlier run that this one repeats.
+    pub repeat: Option<repeat::Repeat>,
+    /// What was asked, if the answer may be kept for the next time.
+    pub remember: Option<repeat::Question>,
 }
 
 /// The variables of the caller's environment that some workflow of the run asks for.

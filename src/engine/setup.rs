@@ -12,6 +12,7 @@ use super::dispatcher::Dispatcher;
 use super::gate::Patience;
 use super::presence::{self, Presence};
 use super::remote::{self, Sharing};
+use super::repeat::{Question, Repeat};
 use super::unknown::{self, Answers, Settled};
 use super::workspace::Rooms;
 use super::{Caller, EngineError, RunContext, Shared, copies};
@@ -25,7 +26,7 @@ use crate::name::RunId;
 use crate::plan::{Layer, Plan, Selection};
 use crate::store::recorder::{self, JournalFile, Notice, Objects};
 use crate::store::runs::RunView;
-use crate::store::{Store, index, processes};
+use crate::store::{Store, index, processes, repeats};
 use crate::workflow::expr::{ExprError, Scope};
 use crate::workflow::model::{Effect, Node, Source, Workflow};
 
@@ -64,6 +65,10 @@ pub struct Request {
     pub resume: Option<RunView>,
     /// What a person says of its nodes whose outcome is unknown.
     pub answers: Answers,
+    /// The earlier run that this one repeats: then its plan has no nodes.
+    pub repeat: Option<Repeat>,
+    /// What was asked, if the answer may be kept for the next time.
+    pub remember: Option<Question>,
 }
 
 /// What of the plan the options ask for.
@@ -135,6 +140,9 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         if let Some(view) = &mut request.resume {
             // Only now nobody else writes to its journal: what was read before may be old.
             *view = crate::store::runs::view(&store, &id)?;
+        }
+        if let Some(repeat) = &request.repeat {
+            repeats::take(&store, &id, &repeat.facts)?;
         }
         let opened = match &request.resume {
             Some(view) => {
@@ -308,6 +316,7 @@ fn started(
         stages: plan.workflow.stages.clone(),
         options: request.options.clone(),
         engine: engine.clone(),
+        repeats: request.repeat.as_ref().map(|repeat| Box::new(repeat.facts.clone())),
     })
 }
 
@@ -353,6 +362,7 @@ fn context(
     Ok(RunContext {
         base_tree: repo.tree_of(request.base)?,
         base: request.base,
+        base_revision: request.base_revision,
         options: request.options,
         env,
         pass_env: caller.pass_env_of(&workflow),
@@ -369,6 +379,8 @@ fn context(
         id,
         first,
         outer: None,
+        repeat: request.repeat,
+        remember: request.remember,
     })
 }
 

@@ -22,6 +22,8 @@ struct Run {
     told: usize,
     /// Made, and waiting for an earlier one.
     made: Vec<StageEnd>,
+    /// One of them has no commit.
+    lacks_one: bool,
 }
 
 impl Stages {
@@ -31,6 +33,7 @@ impl Stages {
             begun: Vec::new(),
             told: 0,
             made: Vec::new(),
+            lacks_one: false,
         });
         Self { runs: runs.collect(), tasks: JoinSet::new() }
     }
@@ -68,10 +71,17 @@ impl Stages {
         }
     }
 
+    /// The stages of a run in the order in which they ended, if each has its checkpoint.
+    pub fn all_made(&self, run: usize) -> Option<&[usize]> {
+        let run = &self.runs[run];
+        (!run.lacks_one && run.told == run.begun.len()).then_some(&run.begun)
+    }
+
     /// Records what was made, as far as everything before it is made.
     pub fn tell(&mut self, shared: &Shared, end: StageEnd) {
         let context = &shared.runs[end.run];
         let run = &mut self.runs[end.run];
+        run.lacks_one |= end.commit.is_none();
         run.made.push(end);
         while let Some(next) = run.begun.get(run.told) {
             let Some(position) = run.made.iter().position(|end| end.stage == *next) else { return };

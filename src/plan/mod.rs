@@ -171,6 +171,12 @@ impl Plan {
         Ok(Self { workflow, inputs, instances, order, leaves, width, by_id })
     }
 
+    /// A plan of which only the end is left to do: no instances, and how wide they were.
+    pub fn outline(workflow: Arc<Workflow>, inputs: IndexMap<String, Value>, width: usize) -> Self {
+        let (instances, order, leaves, by_id) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
+        Self { workflow, inputs, instances, order, leaves, width, by_id }
+    }
+
     pub fn node(&self, instance: usize) -> &Node {
         &self.workflow.nodes[self.instances[instance].node]
     }

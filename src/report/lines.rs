@@ -69,7 +69,7 @@ pub fn line(record: &Record, runs: &Runs, marks: Marks) -> Option<String> {
         Some(format!("  {label} {}{rest}", name(node)))
     };
     match &record.event {
-        RunEvent::RunStarted(started) => Some(began(view, started)),
+        RunEvent::RunStarted(started) => Some(began(view, started) + &repeated(started, marks)),
         RunEvent::RunResumed { finished, assumed, again, .. } => {
             let assumed = assumed.iter().map(|done| format!(", `{}` taken for done", text::line(&done.node)));
             let again = again.iter().map(|node| format!(", `{}` runs again", text::line(node)));
@@ -142,10 +142,25 @@ fn began(view: &RunView, started: &RunStarted) -> String {
         "{} run {} of {} from {} ({}), {} at the same time",
         workflow(view),
         view.run,
-        text::count(started.nodes.len(), "node"),
+        text::count(view.size(), "node"),
         text::short(&started.base),
         text::line(&started.base_revision),
         started.jobs,
+    )
+}
+
+/// One line for all nodes of a run that repeats another one.
+fn repeated(started: &RunStarted, marks: Marks) -> String {
+    let Some(repeats) = &started.repeats else { return String::new() };
+    let skipped = match repeats.nodes.saturating_sub(repeats.cached) {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped"),
+    };
+    format!(
+        "\n  {} {}{skipped}  {}",
+        label("cached", style::dim, marks),
+        text::count(repeats.cached, "node"),
+        style::dim(&format!("all unchanged since run {}", repeats.run)),
     )
 }
 

@@ -109,8 +109,13 @@ impl Progress {
             RunEvent::NodeRetry { node, .. } => {
                 self.running.shift_remove(&(record.run.clone(), node.clone()));
             }
-            RunEvent::RunStarted(_)
-            | RunEvent::NodeExpanded { .. }
+            RunEvent::RunStarted(started) => {
+                if let Some(repeats) = &started.repeats {
+                    let totals = Totals { ended: repeats.nodes, cached: repeats.cached, failed: 0 };
+                    self.totals.insert(record.run.clone(), totals);
+                }
+            }
+            RunEvent::NodeExpanded { .. }
             | RunEvent::ApprovalAsked { .. }
             | RunEvent::StageFinished { .. }
             | RunEvent::Warning { .. }
@@ -145,7 +150,7 @@ impl Progress {
     }
 
     fn status(&self, runs: &Runs) -> String {
-        let total: usize = runs.values().map(|view| view.nodes.len()).sum();
+        let total: usize = runs.values().map(RunView::size).sum();
         let sum = |field: fn(&Totals) -> usize| self.totals.values().map(field).sum::<usize>();
         let mut parts =
             vec![format!("{} of {} done", sum(|totals| totals.ended), text::count(total, "node"))];

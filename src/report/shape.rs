@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::next;
-use crate::event::{LogPlace, NodeFinished, Outcome, Usage};
+use crate::event::{LogPlace, NodeFinished, Outcome, Repeats, Usage};
 use crate::store::runs::{Asked, NodeState, NodeView, RunState, RunView, StageView};
 
 /// One run.
@@ -160,6 +160,10 @@ pub fn details(view: &RunView) -> Run {
 /// Counts the nodes of a run by state.
 pub fn counts(view: &RunView) -> Counts {
     let mut counts = Counts::default();
+    if let Some(repeats) = only_counted(view) {
+        let skipped = repeats.nodes.saturating_sub(repeats.cached);
+        return Counts { total: repeats.nodes, cached: repeats.cached, skipped, ..counts };
+    }
     for node in view.steps() {
         counts.total += 1;
         if let NodeState::Finished(finished) = &node.state {
@@ -188,7 +192,13 @@ fn is_zero(number: &usize) -> bool {
 
 /// What the cache saved, milliseconds.
 pub fn saved_ms(view: &RunView) -> u64 {
-    finished(view).map(|finished| finished.saved_ms).sum()
+    only_counted(view)
+        .map_or_else(|| finished(view).map(|finished| finished.saved_ms).sum(), |repeats| repeats.saved_ms)
+}
+
+/// What is known of the nodes of a run that repeats another one, while nobody has read what that one recorded.
+fn only_counted(view: &RunView) -> Option<&Repeats> {
+    view.started.repeats.as_deref().filter(|_| view.nodes.is_empty())
 }
 
 /// The nodes that have ended, in plan order; not those in whose place others ran.

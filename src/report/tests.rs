@@ -44,6 +44,7 @@ fn started(nodes: &[&str]) -> RunEvent {
             process: Process { pid: 1, started: 1, boot: "another boot".to_owned() },
             host: "host".to_owned(),
         },
+        repeats: None,
     }))
 }
 

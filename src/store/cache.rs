@@ -146,6 +146,11 @@ impl Cache {
         rows.next().ok()??.get(0).ok()
     }
 
+    /// See [`index::generation`]; `None` when the index has none.
+    pub fn generation(&self) -> Option<i64> {
+        index::generation(&self.connection).ok()
+    }
+
     pub fn durations(&self, workflow: &str) -> std::collections::HashMap<String, u64> {
         index::durations(&self.connection, workflow).unwrap_or_default()
     }

@@ -136,7 +136,28 @@ create table if not exists uses (key blob primary key, used integer not null) wi
 create table if not exists days (
   day integer primary key, hits integer not null, misses integer not null, saved_ms integer not null) without rowid;
 create table if not exists seen (keys blob primary key, day integer not null) without rowid;
+create table if not exists generation (number integer not null);
+insert into generation select random() where not exists (select 1 from generation);
+create trigger if not exists entry_replaced before insert on entries
+  when exists (select 1 from entries where key = new.key and sum is not new.sum)
+  begin update generation set number = random(); end;
+create trigger if not exists entry_changed after update on entries
+  begin update generation set number = random(); end;
+create trigger if not exists entry_removed after delete on entries
+  begin update generation set number = random(); end;
+create trigger if not exists quick_replaced before insert on quick
+  when exists (select 1 from quick where key = new.key
+    and (entry is not new.entry or sum is not new.sum or heads is not new.heads))
+  begin update generation set number = random(); end;
+create trigger if not exists quick_removed after delete on quick
+  begin update generation set number = random(); end;
 ";
+
+/// A number that is another one as soon as a lookup that found something may find something else: an entry was replaced or
+/// removed, or the index made anew. Entries that only came do not change it.
+pub fn generation(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("select number from generation", [], |row| row.get(0))
+}
 
 fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -159,7 +180,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         if format(&connection)? != FORMAT {
             connection.execute_batch(
                 "drop table if exists entries; drop table if exists quick; drop table if exists merges;
-                 drop table if exists durations; drop table if exists indexed;",
+                 drop table if exists durations; drop table if exists indexed; drop table if exists generation;",
             )?;
             connection.execute_batch(SCHEMA)?;
             connection.pragma_update(None, "user_version", FORMAT)?;

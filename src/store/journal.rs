@@ -96,7 +96,7 @@ pub fn read(path: &Path) -> Result<Journal, StoreError> {
     parse(path, &bytes)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Journal, StoreError> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Journal, StoreError> {
     let mut journal = Journal::default();
     let mut at = 0;
     let mut number = 0;

@@ -13,6 +13,7 @@ pub mod operations;
 pub mod packet;
 pub mod processes;
 pub mod recorder;
+pub mod repeats;
 pub mod runs;
 pub mod uses;
 
@@ -99,6 +100,16 @@ impl Store {
 
     pub fn journal(&self, run: &RunId) -> PathBuf {
         self.run_directory(run).join("journal.ndjson")
+    }
+
+    /// The facts that a run took from an earlier one.
+    pub fn repeated(&self, run: &RunId) -> PathBuf {
+        self.run_directory(run).join("repeats.ndjson")
+    }
+
+    /// What is known of runs that changed nothing: each file may be removed at any time.
+    pub fn repeats_directory(&self) -> PathBuf {
+        self.root.join("repeats")
     }
 
     pub fn workflows_directory(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 
 use super::decisions::{self, Decision};
-use super::{Store, StoreError, journal};
+use super::{Store, StoreError, journal, repeats};
 use crate::event::{Engine, NodeFinished, NodeSummary, Outcome, Record, RunEvent, RunFinished, RunStarted};
 use crate::host;
 use crate::name::RunId;
@@ -197,6 +197,14 @@ impl RunView {
     /// Those that nobody has answered.
     pub fn unanswered(&self) -> impl Iterator<Item = (&str, &Asked)> {
         self.questions().filter(|(_, asked)| asked.answer.is_none())
+    }
+
+    /// How many nodes it has. Where it is told while it repeats another run, they are only counted.
+    pub fn size(&self) -> usize {
+        match &self.started.repeats {
+            Some(repeats) if self.nodes.is_empty() => repeats.nodes,
+            _ => self.nodes.len(),
+        }
     }
 
     pub fn count(&self, matches: impl Fn(Outcome) -> bool) -> usize {
@@ -404,7 +412,17 @@ pub fn view(store: &Store, run: &RunId) -> Result<RunView, StoreError> {
     let Some((record, started)) = begin else {
         return Err(StoreError::Damaged { path, reason: "it does not begin with the start of a run".into() });
     };
-    let mut view = RunView::new(record, started);
+    let mut view = match &started.repeats {
+        None => RunView::new(record, started),
+        Some(repeated) => {
+            let facts = repeats::facts(store, run, repeated)?;
+            let mut started = started.clone();
+            started.nodes = facts.nodes;
+            let mut view = RunView::new(record, &started);
+            view.assume(&facts.finished);
+            view
+        }
+    };
     for record in records {
         view.apply(record);
     }

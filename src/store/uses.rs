@@ -38,6 +38,17 @@ impl Uses {
         }
     }
 
+    /// Notes results that an earlier run of the same day took as well, and noted then.
+    pub fn note_again(&mut self, hits: usize, saved_ms: u64) {
+        self.hits += hits as u64;
+        self.saved_ms += saved_ms;
+    }
+
+    /// What the results that were taken had cost.
+    pub fn saved_ms(&self) -> u64 {
+        self.saved_ms
+    }
+
     pub fn is_empty(&self) -> bool {
         self.hits + self.misses == 0
     }

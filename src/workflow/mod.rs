@@ -40,6 +40,7 @@ pub mod input;
 mod keys;
 mod load;
 pub mod model;
+pub mod outline;
 mod overlap;
 mod parse;
 mod parse_words;
@@ -54,5 +55,5 @@ mod yaml;
 
 pub use compiled::Trees;
 pub use file_values::period;
-pub use files::{Fetch, ReadError, disk};
+pub use files::{Fetch, ReadError, bytes_of, disk};
 pub use load::{Loaded, load, load_from, load_with, read, read_kept, read_with};

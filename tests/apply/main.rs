@@ -23,6 +23,7 @@ mod outputs;
 mod own_commits;
 mod pool;
 mod processes;
+mod repeats;
 mod repositories;
 mod results;
 mod retry;

@@ -223,6 +223,7 @@ pub fn started_by(base: &str, nodes: &[(&str, &str)], process: Process) -> RunEv
         stages,
         options: Options::default(),
         engine: Engine { process, host: "host".to_owned() },
+        repeats: None,
     }))
 }
 

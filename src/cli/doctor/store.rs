@@ -10,7 +10,7 @@ use crate::git::{RepoPath, SlotState, orphans};
 use crate::report::text;
 use crate::store::cache::Cache;
 use crate::store::runs::{self, RunState};
-use crate::store::{Store, index, journal};
+use crate::store::{Store, index, journal, repeats};
 
 /// A temporary file that is older belongs to nobody.
 const STALE: Duration = Duration::from_secs(3600);
@@ -74,7 +74,10 @@ fn journals(store: &Store) -> Vec<Check> {
     for run in runs::list(store) {
         match journal::read(&store.journal(&run)) {
             Ok(journal) if journal.torn > 0 => checks.extend(torn(store, &run, journal.torn)),
-            Ok(_) => whole += 1,
+            Ok(journal) => match repeats::check(store, &run, &journal) {
+                Ok(()) => whole += 1,
+                Err(error) => checks.push(Check::fail("journal", error.to_string(), None)),
+            },
             Err(error) => checks.push(Check::fail(
                 "journal",
                 error.to_string(),

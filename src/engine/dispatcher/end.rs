@@ -6,13 +6,38 @@ use std::time::Duration;
 use super::{Dispatcher, RunReport};
 use crate::engine::finish::{self, Finish};
 use crate::engine::remote::{self, Sending, Sharing};
+use crate::engine::repeat::Answer;
 use crate::engine::signals::Signals;
-use crate::event::{RunEvent, RunFinished, RunOutcome};
+use crate::event::{NodeFinished, Outcome, RunEvent, RunFinished, RunOutcome};
 use crate::executor::Stop;
 use crate::host;
+use crate::schedule::NodeId;
 use crate::store::recorder::Objects;
 
 impl Dispatcher {
+    pub(super) fn skip(&mut self, node: NodeId, need: NodeId) {
+        let (run, instance) = self.place(node);
+        let need_id = &run.plan.instances[need - run.first].id;
+        let outcome = self.ended[need].as_ref().map_or("did not run", |ended| ended.outcome.word());
+        let message = format!("needs `{need_id}`: {}", outcome.replace('_', " "));
+        let id = &run.plan.instances[instance].id;
+        self.record(
+            node,
+            NodeFinished::without_run(id, Outcome::Skipped, message),
+            Vec::new(),
+            Objects::None,
+        );
+    }
+
+    pub(super) fn cancel(&mut self, node: NodeId) {
+        let (run, instance) = self.place(node);
+        let id = &run.plan.instances[instance].id;
+        let message =
+            if *self.stop.borrow() == Stop::Run { "another node failed" } else { "the run was stopped" };
+        let finished = NodeFinished::without_run(id, Outcome::Cancelled, message);
+        self.record(node, finished, Vec::new(), Objects::None);
+    }
+
     pub(super) fn checkpoint(&mut self, number: usize, stage: usize) {
         let run = &self.shared.runs[number];
         let nodes = &self.ended[run.first..run.first + run.plan.instances.len()];
@@ -57,7 +82,11 @@ impl Dispatcher {
             let made = graphs.flat_map(|graph| finish::made(graph, &self.ended[graph.first..])).collect();
             let shared = Arc::clone(&self.shared);
             let asks = self.gates.of(number).map(|asked| (asked.id.clone(), asked.message.clone())).collect();
-            let finish = Finish { run: number, nodes, makers, made, stopped, asks, began: self.began };
+            let heads = match &run.repeat {
+                Some(repeat) => repeat.heads.clone(),
+                None => finish::result_heads(run, &nodes),
+            };
+            let finish = Finish { run: number, nodes, heads, makers, made, stopped, asks, began: self.began };
             let must_sweep = self.has_started_units;
             let ended = tokio::task::spawn_blocking(move || {
                 if must_sweep {
@@ -82,5 +111,33 @@ impl Dispatcher {
             reports.push(RunReport { run: run.id.clone(), finished });
         }
         reports
+    }
+
+    /// Runs that repeat an earlier one have no nodes: their stages end at once.
+    pub(super) fn take_from_earlier_runs(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        for run in &shared.runs {
+            let Some(repeat) = &run.repeat else { continue };
+            self.uses.note_again(repeat.facts.cached, repeat.facts.saved_ms);
+            for (stage, heads) in &repeat.stages {
+                if !heads.is_empty() {
+                    // As for any checkpoint.
+                    self.rooms.announce().ok();
+                }
+                self.stages.begin(&shared, run.number, *stage, heads.clone(), Vec::new());
+            }
+        }
+    }
+
+    /// What is to be kept of a run that took everything from the cache.
+    pub(super) fn answer(&self, reports: &[RunReport]) -> Option<Answer> {
+        let [run] = self.shared.runs.as_slice() else { return None };
+        let is_plain = !self.has_started_units && self.graphs.len() == 1 && self.earlier[0].is_none();
+        let succeeded = reports.iter().all(|report| report.finished.outcome == RunOutcome::Succeeded);
+        if !is_plain || !succeeded || *self.stop.borrow() != Stop::Run {
+            return None;
+        }
+        let stages = self.stages.all_made(0)?;
+        Answer::of(run, &self.ended, stages, self.generation?, self.uses.saved_ms())
     }
 }
