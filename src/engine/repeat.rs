@@ -185,8 +185,7 @@ fn request(
 /// The texts of all files, if each is what it was.
 fn sources(question: &Question, further: &IndexMap<String, String>) -> Option<Vec<Arc<Source>>> {
     let own = Source::new(&question.file, question.text.to_string());
-    let mut start = own.text.len();
-    let mut sources = vec![Arc::new(own)];
+    let mut sources: Vec<Arc<Source>> = vec![Arc::new(own)];
     let fetch = workflow::disk(&question.file);
     for (path, digest) in further {
         let path = Path::new(path);
@@ -195,7 +194,7 @@ fn sources(question: &Question, further: &IndexMap<String, String>) -> Option<Ve
             return None;
         }
         let text = String::from_utf8(bytes).ok()?;
-        start += 1;
+        let start = sources.last().map_or(0, |last| last.start + last.text.len() + 1);
         sources.push(Arc::new(Source { path: path.to_owned(), text, start }));
     }
     Some(sources)
