@@ -1,6 +1,7 @@
 //! The only place that writes files durably: replace whole, append whole, lock by kernel. Knows nothing of what is
 //! in them. Order everywhere: data, fsync, rename, fsync of the directory.
 
+pub mod half_made;
 mod turn;
 
 pub use turn::Turn;
@@ -11,11 +12,33 @@ use std::path::{Path, PathBuf};
 
 /// A file operation that failed, with the path it was about.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{}`: {source}", path.display())]
+#[error("cannot {action} `{}`: {source}{}", path.display(), remedy(source))]
 pub struct DiskError {
     pub action: &'static str,
     pub path: PathBuf,
     pub source: io::Error,
+}
+
+/// What to do when there is no room, to follow the reason.
+pub const ROOM: &str = "; make room (`df -h`, `df -i`), then `spb resume`";
+
+fn remedy(error: &io::Error) -> &'static str {
+    if says_full(error) { ROOM } else { "" }
+}
+
+/// Whether the system refused for want of room.
+pub fn says_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether the file system of a path has no room for so many bytes, or no place for another file.
+pub fn is_full(path: &Path, bytes: u64) -> bool {
+    // Less than this is often kept for the administrator, or too little for what was refused.
+    const LITTLE: u64 = 64 * 1024;
+    rustix::fs::statvfs(path).is_ok_and(|stat| {
+        stat.f_bavail.saturating_mul(stat.f_frsize) < LITTLE.saturating_add(bytes)
+            || (stat.f_files > 0 && stat.f_favail == 0)
+    })
 }
 
 impl DiskError {
@@ -91,9 +114,7 @@ pub fn replace_by_way_of(
 
 /// A file without its name yet.
 fn fresh(directory: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
-    // As any new file: what the umask allows. A temporary file is private otherwise.
-    let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(".new-").permissions(ordinary).tempfile_in(directory)?;
+    let mut file = half_made::file(directory, half_made::ordinary())?;
     file.write_all(bytes)?;
     Ok(file)
 }

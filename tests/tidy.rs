@@ -211,6 +211,7 @@ fn the_top_level_is_what_it_is_meant_to_be() {
         "examples",
         "docs",
         "benches",
+        "build.rs",
         "target",
         "clippy.toml",
         "rustfmt.toml",

@@ -241,7 +241,8 @@ pub fn carry_out(
         (false, true) => out::Show::Lines,
         (false, false) => out::Show::Fitting,
     };
-    let mut sinks = out::sinks(&context.env, how, show.events.is_some());
+    let (unwritten, unwritten_events) = std::sync::mpsc::channel();
+    let mut sinks = out::sinks(&context.env, how, show.events.map(|_| unwritten));
     if asks && let Some(display) = sinks.pop() {
         let later = if wait { Later::Stay } else { Later::Leave(patience) };
         let store = Store::at(&repository.common_dir);
@@ -272,8 +273,14 @@ pub fn carry_out(
     }
     cache::limits::once_a_day(limits, &repository);
     let worst = |exit: Exit| exit as u8;
-    let exits = report.runs.iter().map(|run| Exit::of_run(run.finished.outcome));
-    Ok(exits.max_by_key(|&exit| worst(exit)).unwrap_or(Exit::Done))
+    let mut exits: Vec<Exit> = report.runs.iter().map(|run| Exit::of_run(run.finished.outcome)).collect();
+    if let Ok(error) = unwritten_events.try_recv() {
+        out::warn(&format!(
+            "not all events could be written to standard output: {error}; `spb logs` and `spb status` have all"
+        ));
+        exits.push(Exit::Environment);
+    }
+    Ok(exits.into_iter().max_by_key(|&exit| worst(exit)).unwrap_or(Exit::Done))
 }
 
 /// A look at the checkout, beside other work. Runs start from a commit: what is only in the checkout is not seen, which

@@ -37,7 +37,9 @@ pub fn change(
         // The command compares and removes under one lock; the library does not.
         (Some(from), None) => {
             let arguments = ["update-ref", "-m", why, "-d", "--end-of-options", reference, &from.to_string()];
-            command::run(command::git_at(repo.path()), &arguments).map(drop)
+            refs::noted(store, repo, reference, || {
+                command::run(command::git_at(repo.path()), &arguments).map(drop)
+            })
         }
     };
     done.map_err(|error| match error {

@@ -192,7 +192,8 @@ fn forget(repository: &RepoPath, store: &Store) -> Result<usize, Failure> {
     for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
         disk::remove(&entry.path())?;
     }
-    Repo::open(repository)?.delete_ref(CACHE_REF)?;
+    let repo = Repo::open(repository)?;
+    crate::engine::refs::remove(store, &repo, CACHE_REF)?;
     Ok(entries)
 }
 

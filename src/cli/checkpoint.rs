@@ -235,8 +235,10 @@ fn restore(args: &RestoreArgs, context: &Context) -> Result<(), Failure> {
     if before != Some(to) {
         allow(&repo, &store, &reference, before, to)?;
         let what = format!("checkpoint restore {} {}", view.run, args.stage);
-        branch::change(&store, &repo, &reference, before, Some(to), &format!("spb: {what}"))?;
-        record(&repo, &store, what, &reference, before, to)?;
+        // Noted first: killed in between, it can be taken back whether the branch was moved or not.
+        operations::add(&store, Operation::now(what.clone(), &reference, before, Some(to)))?;
+        let done = branch::change(&store, &repo, &reference, before, Some(to), &format!("spb: {what}"));
+        done.or_else(|failure| operations::take_back(&store).map_err(Failure::from).and(Err(failure)))?;
     }
     if args.json {
         let before = before.map(|before| before.to_string());
@@ -278,21 +280,4 @@ fn allow(
     let name = branch::short_name(reference);
     Err(Failure::environment(format!("the branch `{name}` holds other work, at {}", before.short()))
         .with_help("give another branch: `--branch NAME`"))
-}
-
-fn record(
-    repo: &Repo,
-    store: &Store,
-    what: String,
-    reference: &str,
-    before: Option<CommitId>,
-    to: CommitId,
-) -> Result<(), Failure> {
-    operations::add(store, Operation::now(what, reference, before, Some(to))).map_err(|error| {
-        // What cannot be taken back is not done.
-        let back = branch::change(store, repo, reference, Some(to), before, "spb: restore was not recorded");
-        let note =
-            if back.is_ok() { "the branch is where it was" } else { "the branch was moved all the same" };
-        Failure::from(error).with_help(note)
-    })
 }

@@ -133,7 +133,13 @@ impl From<EngineError> for Failure {
             EngineError::NotAsked { .. } => Self::invalid(error.to_string()),
             EngineError::Remote(_) => Self::environment(error.to_string())
                 .with_help("docs/cache.md lists the settings; without `SPB_REMOTE_CACHE` nothing is shared"),
-            EngineError::Busy(..) | EngineError::Runtime(_) => Self::environment(error.to_string()),
+            EngineError::Busy(..) => Self::environment(error.to_string()),
+            EngineError::Runtime(_) => Self::environment(error.to_string()).with_help(
+                "allow more processes and threads: `ulimit -u`, a cgroup's `pids.max`; then the same command again",
+            ),
+            EngineError::OpenFiles { .. } => {
+                Self::environment(error.to_string()).with_help("allow more: `ulimit -n 1024`")
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! failure; any other write error is. Knows nothing of what is printed.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::mpsc::Sender;
 
 use serde::Serialize;
 
@@ -119,13 +120,14 @@ pub enum Show {
     Nothing,
 }
 
-/// The consumers for a run: `events` writes the journal's lines to standard output.
-pub fn sinks(env: &Env, show: Show, events: bool) -> Vec<Box<dyn Sink>> {
-    let is_shared = events && stdout_is_terminal();
+/// The consumers for a run: with `events` the journal's lines are written to standard output, and it gets the reason if
+/// that fails.
+pub fn sinks(env: &Env, show: Show, events: Option<Sender<io::Error>>) -> Vec<Box<dyn Sink>> {
+    let is_shared = events.is_some() && stdout_is_terminal();
     let live = io::stderr().is_terminal() && !env.ci && !env.dumb_terminal && !is_shared;
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if events {
-        sinks.push(Box::new(Events::new(io::stdout())));
+    if let Some(failed) = events {
+        sinks.push(Box::new(Events::new(io::stdout(), failed)));
     }
     match show {
         Show::Fitting if live => sinks.push(Box::new(progress(env))),

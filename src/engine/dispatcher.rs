@@ -162,11 +162,7 @@ impl Dispatcher {
     /// # Errors
     /// When no runtime can be made. A failed node or a full disk is part of the report.
     pub fn run(self) -> Result<Report, EngineError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(EngineError::Runtime)?;
+        let runtime = super::runtime::start()?;
         // As a task of its own it is woken on the worker that ends a unit: one thread switch less for each node.
         match runtime.block_on(async { tokio::spawn(self.work()).await }) {
             Ok(report) => Ok(report),

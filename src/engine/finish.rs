@@ -381,13 +381,17 @@ fn put_on_branch(shared: &Shared, repo: &Repo, run: &RunContext, commit: CommitI
     shared.recorder.sync_objects().map_err(|error| text(&error))?;
     let expect = before.map_or(Expect::Absent, Expect::Is);
     let reason = format!("spb: run {}", run.id);
-    refs::set(&shared.store, repo, &name, commit, expect, &reason)
-        .map_err(|error| format!("{error}; {type_this}"))?;
     let what = format!("apply {} ({})", run.workflow.name, run.id);
-    let operation = Operation::now(what, &name, before, Some(commit));
-    operations::add(&shared.store, operation).map_err(|error| text(&error))?;
+    // Noted first: an engine that dies in between must not leave a branch that the next one takes for other work.
+    operations::add(&shared.store, Operation::now(what, &name, before, Some(commit)))
+        .map_err(|error| text(&error))?;
+    let done = refs::set(&shared.store, repo, &name, commit, expect, &reason);
+    let done = done.map_err(|error| match operations::take_back(&shared.store) {
+        Ok(()) => format!("{error}; {type_this}"),
+        Err(noted) => format!("{error}; {noted}; {type_this}"),
+    });
     drop(lock);
-    Ok(Put::Done)
+    done.map(|()| Put::Done)
 }
 
 /// Moves the user's checkout forward when that is safe; otherwise says what to type.

@@ -17,10 +17,11 @@ pub mod inner;
 pub mod keep;
 pub mod lookup;
 pub mod prepare;
-mod presence;
+pub mod presence;
 pub mod refs;
 pub mod remote;
 pub mod repeat;
+mod runtime;
 pub mod setup;
 mod signals;
 mod stages;
@@ -76,8 +77,10 @@ pub enum EngineError {
     NotAsked { run: RunId, node: String, unknown: Vec<String> },
     #[error("the remote cache: {0}")]
     Remote(#[from] crate::remote::RemoteError),
-    #[error("cannot start the runtime: {0}")]
+    #[error("cannot start the threads that a run needs: {0}")]
     Runtime(std::io::Error),
+    #[error("no more than {limit} files may be open, and a run needs {needed}")]
+    OpenFiles { limit: u64, needed: u64 },
 }
 
 fn named(nodes: &[String]) -> String {

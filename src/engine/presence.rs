@@ -14,7 +14,7 @@ use crate::disk::{self, DiskError, Durability, Lock};
 use crate::git::{GitError, RepoPath, loose};
 use crate::host;
 use crate::name::RunId;
-use crate::store::{Store, processes};
+use crate::store::{Places, Store, processes};
 
 /// The presence of this process.
 #[derive(Debug)]
@@ -83,12 +83,19 @@ pub fn succeed_the_dead(store: &Store, repo: &RepoPath, rooms: &Path) -> Vec<Str
         name.to_str()?.strip_suffix(".runs")?.parse::<u32>().ok()
     });
     let mut told = Vec::new();
+    store.collect_half_made(Places::Near);
+    let mut has_died = false;
     for number in left {
+        has_died = true;
         match clear(&directory, number, store, repo, rooms) {
             Ok(said) => told.extend(said),
             // It is in nobody's way: it is tried again at the next start.
             Err(error) => told.push(format!("what a dead spb left cannot be cleared: {error}")),
         }
+    }
+    if has_died {
+        store.collect_half_made(Places::Everywhere);
+        disk::half_made::collect(rooms.parent().unwrap_or(rooms));
     }
     told
 }
@@ -122,7 +129,7 @@ fn clear(
     let began = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     let aside = store.root().join("damaged");
     let objects = loose::set_aside_damaged(repo, began - SLACK, &aside.join("objects"))?;
-    let refs = loose::set_aside_lost_refs(repo, began - SLACK, &aside)?;
+    let refs = loose::set_aside_lost_refs(repo, "refs", began - SLACK, &aside)?;
     disk::remove(&runs)?;
     Ok((objects + refs > 0).then(|| {
         format!(

@@ -103,6 +103,28 @@ pub fn jobs(plans: &[&Plan], flag: Option<usize>, is_auto: bool) -> (usize, Stri
     (chosen, why)
 }
 
+/// Files that are open in any case, and for each node that runs: pipes, logs, locks, repositories, git's own.
+const OPEN_ANYWAY: u64 = 48;
+const OPEN_FOR_EACH: u64 = 16;
+
+/// As many nodes at once as there may be files open for, and a sentence when that is fewer than asked for.
+fn within_open_files(jobs: usize) -> Result<(usize, Option<String>), EngineError> {
+    let wanted = OPEN_ANYWAY + OPEN_FOR_EACH * jobs as u64;
+    let limit = host::allow_open_files(wanted);
+    let fitting = usize::try_from(limit.saturating_sub(OPEN_ANYWAY) / OPEN_FOR_EACH).unwrap_or(jobs);
+    match fitting {
+        0 => Err(EngineError::OpenFiles { limit, needed: OPEN_ANYWAY + OPEN_FOR_EACH }),
+        _ if fitting < jobs => {
+            let message = format!(
+                "no more than {fitting} nodes run at the same time instead of {jobs}, because no more than {limit} files \
+                 may be open; to allow more: `ulimit -n {wanted}`"
+            );
+            Ok((fitting, Some(message)))
+        }
+        _ => Ok((jobs, None)),
+    }
+}
+
 /// Prepares runs. Everything durable that it makes names the run, and a crash in it leaves only an empty folder.
 ///
 /// # Errors
@@ -113,6 +135,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         scope(&request.plan.workflow, &request.plan.inputs, &no_run(), request.base)?;
         refuse_secrets(&request.plan.inputs, &mask(&caller(&settings, &request.plan.workflow).secrets))?;
     }
+    super::runtime::check()?;
     let store = Store::at(&settings.repo.common_dir);
     let (sharing, uploads) = settings.sharing.clone().map(Sharing::open).transpose()?.unzip();
     store.prepare()?;
@@ -123,6 +146,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
     let pool = Pool::open(&settings.repo, settings.pool_directory.clone())?;
     let plans: Vec<&Plan> = requests.iter().map(|request| &request.plan).collect();
     let (jobs, _) = jobs(&plans, settings.jobs, settings.auto_jobs);
+    let (jobs, few_files) = within_open_files(jobs)?;
     let engine = EngineId { process: host::this_process(), host: host::hostname() };
 
     let mut runs = Vec::new();
@@ -189,7 +213,7 @@ pub fn start(settings: Settings, requests: Vec<Request>) -> Result<Dispatcher, E
         };
         recorder.fact(number, event, Vec::new(), objects);
     }
-    for message in told {
+    for message in told.into_iter().chain(few_files) {
         let event = RunEvent::Warning { node: None, message };
         recorder.fact(0, event, Vec::new(), Objects::None);
     }
@@ -340,6 +364,7 @@ fn keep(store: &Store, source: &Source) -> Result<String, EngineError> {
     let copy = store.workflow_copy(&digest);
     if !std::fs::read(&copy).is_ok_and(|kept| kept == text) {
         disk::create_directory(&store.workflows_directory())?;
+        disk::half_made::collect(&store.workflows_directory());
         disk::replace(&copy, text, Durability::PowerLoss)?;
     }
     Ok(digest)

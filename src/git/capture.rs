@@ -291,9 +291,10 @@ impl Taker<'_> {
     }
 
     fn stream(&self, file: &mut File, size: u64, target: &Path) -> Result<Oid, GitError> {
-        let library = |error| GitError::library(format!("store `{}`", target.display()))(error);
-        let odb = self.slot.repo.raw.odb().map_err(library)?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let library =
+            |error| GitError::writing(self.slot.repo, &format!("store `{}`", target.display()), size)(error);
+        let odb = self.slot.repo.raw.odb().map_err(library)?;
         let mut writer = odb.writer(size, ObjectType::Blob).map_err(library)?;
         let mut buffer = vec![0; 1 << 20];
         let fail = |source| DiskError::new("read", target, source);
@@ -302,12 +303,18 @@ impl Taker<'_> {
             if count == 0 {
                 return writer.finalize().map_err(library);
             }
-            writer.write_all(&buffer[..count]).map_err(fail)?;
+            writer
+                .write_all(&buffer[..count])
+                .map_err(|error| library(git2::Error::from_str(&error.to_string())))?;
         }
     }
 
     fn blob(&self, content: &[u8]) -> Result<Oid, GitError> {
-        self.slot.repo.raw.blob(content).map_err(GitError::library("store a file"))
+        self.slot.repo.raw.blob(content).map_err(GitError::writing(
+            self.slot.repo,
+            "store a file",
+            content.len(),
+        ))
     }
 }
 

@@ -125,7 +125,7 @@ fn marked_blob(
         return Ok(None);
     }
     let Some(text) = named(&repo.blob(entry.id())?, labels) else { return Ok(None) };
-    let id = repo.raw.blob(&text).map_err(GitError::library("write a file with conflicts"))?;
+    let id = repo.raw.blob(&text).map_err(GitError::writing(repo, "write a file with conflicts", 0))?;
     Ok(Some(Blob { mode: entry.filemode_raw().unsigned_abs(), id }))
 }
 

@@ -99,5 +99,5 @@ pub(in crate::git) fn write_tree(repo: &Repo, items: &[Item]) -> Result<Oid, Git
         bytes.extend_from_slice(item.id.as_bytes());
     }
     let write = || repo.raw.odb()?.write(ObjectType::Tree, &bytes);
-    write().map_err(GitError::library("write a tree"))
+    write().map_err(GitError::writing(repo, "write a tree", 0))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{CommitId, TreeId};
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError};
 
 /// A git operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +36,10 @@ pub enum GitError {
     OldGit { found: String },
     #[error("`{command}` failed with exit code {code}: {stderr}")]
     Command { command: String, code: i32, stderr: String },
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {source}{}", room(source))]
     Library { action: String, source: git2::Error },
+    #[error("cannot {action} in `{}`: {why}", path.display())]
+    Write { action: String, path: PathBuf, why: String },
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error("{0}; worktrees can live elsewhere: set SPB_WORKTREES to a directory that can be written")]
@@ -48,11 +50,43 @@ pub enum GitError {
     Slot { path: PathBuf, why: String },
 }
 
+/// What to do when the library says that there is no room.
+fn room(error: &git2::Error) -> &'static str {
+    if error.message().contains("No space left on device") { disk::ROOM } else { "" }
+}
+
 impl GitError {
     /// Wraps an error of the library with what was being done.
     pub(in crate::git) fn library(action: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
         let action = action.into();
         move |source| Self::Library { action, source }
+    }
+
+    /// The same for writing an object of about `size` bytes. The library forgets why the system refused: a disk that is full tells itself.
+    pub(in crate::git) fn writing(
+        repo: &super::Repo,
+        action: &str,
+        size: usize,
+    ) -> impl FnOnce(git2::Error) -> Self {
+        let path = repo.path().common_dir.join("objects");
+        let action = action.to_owned();
+        move |source| {
+            // Set by the last call that failed, which was that of the library.
+            let refusal = std::io::Error::last_os_error();
+            let is_full =
+                disk::is_full(&path, size as u64) || disk::says_full(&refusal) || !room(&source).is_empty();
+            let why = match is_full {
+                true => format!("no space left on device{}", disk::ROOM),
+                false if source.message() == "no error" => format!("not all of it was written{}", disk::ROOM),
+                false => source.to_string(),
+            };
+            Self::Write { action, path, why }
+        }
+    }
+
+    fn is_damage(source: &git2::Error) -> bool {
+        use git2::ErrorClass;
+        matches!(source.class(), ErrorClass::Odb | ErrorClass::Zlib | ErrorClass::Object)
     }
 
     /// The next step for the user, where one is known.
@@ -64,6 +98,7 @@ impl GitError {
                 "if you trust it: `git config --global --add safe.directory {}`",
                 path.display()
             )),
+            Self::NoGit(error) if error.kind() != std::io::ErrorKind::NotFound => None,
             Self::NoGit(_) | Self::OldGit { .. } => Some("install git 2.30 or later".into()),
             Self::DirtyCheckout { .. } => Some("commit or stash the changes first".into()),
             Self::NotFastForward { commit } => Some(format!("merge it yourself: `git merge {commit}`")),
@@ -77,6 +112,11 @@ impl GitError {
                     "work in a copy with SHA-1 names, all of whose commits have other ids: `{steps}`"
                 ))
             }
+            Self::Library { source, .. } if Self::is_damage(source) => Some(
+                "an object is damaged or missing: `spb doctor --repair` moves damaged ones away, so that they can be made or \
+                 fetched again"
+                    .into(),
+            ),
             Self::RefMoved { .. }
             | Self::Unsupported { .. }
             | Self::UnknownRevision(_)
@@ -85,6 +125,7 @@ impl GitError {
             | Self::BadPattern { .. }
             | Self::Command { .. }
             | Self::Library { .. }
+            | Self::Write { .. }
             | Self::Disk(_)
             | Self::NoPool(_)
             | Self::UnsafePath { .. }

@@ -43,13 +43,18 @@ pub fn set_aside_damaged(repo: &RepoPath, since: SystemTime, aside: &Path) -> Re
     Ok(moved)
 }
 
-/// Moves refs that were written since `since` and hold nothing to `aside`, under their names. Returns how many.
+/// Moves refs below `refs` or a part of it that were written since `since` and hold nothing to `aside`, under their names. Returns how many.
 ///
 /// # Errors
 /// When a file cannot be moved.
-pub fn set_aside_lost_refs(repo: &RepoPath, since: SystemTime, aside: &Path) -> Result<usize, GitError> {
+pub fn set_aside_lost_refs(
+    repo: &RepoPath,
+    below: &str,
+    since: SystemTime,
+    aside: &Path,
+) -> Result<usize, GitError> {
     let mut moved = 0;
-    let mut open = vec![PathBuf::from("refs")];
+    let mut open = vec![PathBuf::from(below)];
     while let Some(relative) = open.pop() {
         let entries = std::fs::read_dir(repo.common_dir.join(&relative)).into_iter().flatten().flatten();
         for entry in entries {
@@ -208,8 +213,8 @@ mod tests {
         }
         let aside = repo.common_dir.join("aside");
         let later = SystemTime::now() + Duration::from_secs(60);
-        assert_eq!(set_aside_lost_refs(&repo, later, &aside).unwrap(), 0);
-        assert_eq!(set_aside_lost_refs(&repo, SystemTime::UNIX_EPOCH, &aside).unwrap(), 2);
+        assert_eq!(set_aside_lost_refs(&repo, "refs", later, &aside).unwrap(), 0);
+        assert_eq!(set_aside_lost_refs(&repo, "refs", SystemTime::UNIX_EPOCH, &aside).unwrap(), 2);
         assert!(aside.join("refs/spb/cache").exists() && refs.join("spb/held.lock").exists());
         let listed = crate::git::testing::git(directory.path(), &["for-each-ref", "--format=%(refname)"]);
         assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 1);

@@ -288,7 +288,8 @@ fn by_library_with_base(
 
 fn from_index(repo: &Repo, mut index: git2::Index) -> Result<Outcome, GitError> {
     if !index.has_conflicts() {
-        let tree = index.write_tree_to(&repo.raw).map_err(GitError::library("write a merged tree"))?;
+        let tree =
+            index.write_tree_to(&repo.raw).map_err(GitError::writing(repo, "write a merged tree", 0))?;
         return Ok(Outcome::Clean(TreeId(tree)));
     }
     let conflicts = index.conflicts().map_err(GitError::library("list the conflicts"))?;

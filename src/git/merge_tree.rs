@@ -193,7 +193,7 @@ impl Merger<'_> {
             return Ok(None);
         }
         let written = self.repo.raw.blob(merged.content());
-        written.map(Some).map_err(GitError::library("write a merged file"))
+        written.map(Some).map_err(GitError::writing(self.repo, "write a merged file", 0))
     }
 
     fn speaks_of_merging(&self, names: &BTreeMap<Vec<u8>, Name>) -> Result<bool, GitError> {

@@ -25,6 +25,7 @@ mod ignore;
 mod ignored;
 mod index;
 mod index_file;
+mod inflate;
 pub mod lease;
 pub mod local;
 pub mod loose;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, Signature, Time};
+use git2::{ErrorClass, ErrorCode, Oid, Repository, RepositoryOpenFlags, Signature, Time};
 
 pub use super::path::{RepoPath, discover};
 use super::{Change, CommitId, GitError, TreeId, command, diff};
@@ -52,8 +52,16 @@ impl Repo {
     /// [`GitError::Unborn`] for `HEAD` before the first commit, [`GitError::UnknownRevision`].
     pub fn resolve(&self, revision: &str) -> Result<CommitId, GitError> {
         let found = self.raw.revparse_single(revision).and_then(|object| object.peel_to_commit());
-        found.map(|commit| CommitId(commit.id())).map_err(|_| match self.raw.head() {
-            Err(error) if revision == "HEAD" && error.code() == ErrorCode::UnbornBranch => GitError::Unborn,
+        found.map(|commit| CommitId(commit.id())).map_err(|error| match (self.raw.head(), error.class()) {
+            (Err(head), _) if revision == "HEAD" && head.code() == ErrorCode::UnbornBranch => {
+                GitError::Unborn
+            }
+            // What cannot be read may well be there.
+            (_, ErrorClass::Os | ErrorClass::Odb | ErrorClass::Zlib)
+                if error.code() != ErrorCode::NotFound =>
+            {
+                GitError::library(format!("read the revision {revision:?}"))(error)
+            }
             _ => GitError::UnknownRevision(revision.to_owned()),
         })
     }
@@ -135,7 +143,7 @@ impl Repo {
             .odb()
             .and_then(|objects| objects.write(git2::ObjectType::Commit, &content))
             .map(CommitId)
-            .map_err(GitError::library("write a commit"))
+            .map_err(GitError::writing(self, "write a commit", 0))
     }
 
     /// Makes or moves a ref, if it still holds what is expected.
@@ -274,7 +282,10 @@ impl Repo {
     }
 
     pub(in crate::git) fn commit_object(&self, id: CommitId) -> Result<git2::Commit<'_>, GitError> {
-        self.raw.find_commit(id.0).map_err(|_| GitError::MissingCommit(id))
+        self.raw.find_commit(id.0).map_err(|error| match error.code() {
+            ErrorCode::NotFound => GitError::MissingCommit(id),
+            _ => GitError::library(format!("read the commit {}", id.short()))(error),
+        })
     }
 
     pub(in crate::git) fn tree_object(&self, id: TreeId) -> Result<git2::Tree<'_>, GitError> {

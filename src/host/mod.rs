@@ -2,6 +2,7 @@
 //! Knows nothing of nodes; of runs only that their processes carry `SPB_RUN` and `SPB_NODE`.
 
 mod identity;
+mod limits;
 mod memory;
 pub mod orphans;
 mod sweep;
@@ -11,6 +12,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 pub use identity::{HostError, is_alive, process, signal, this_process};
+pub use limits::{allow_open_files, check_threads, open_file_limit};
 pub use memory::{Memory, memory, out_of_memory_kills};
 pub use rustix::process::Signal;
 pub use sweep::{group_lives, kill_group, sweep};
@@ -24,12 +26,6 @@ pub fn cores() -> usize {
 pub fn disk_free(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     stat.f_bavail.checked_mul(stat.f_frsize)
-}
-
-/// How many files this process may have open, and up to where that can be raised; `None` is without limit.
-pub fn open_file_limit() -> (Option<u64>, Option<u64>) {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    (limit.current, limit.maximum)
 }
 
 pub fn hostname() -> String {

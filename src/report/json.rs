@@ -1,7 +1,8 @@
 //! Events for programs: exactly the journal's lines, written as they become durable. A reader that goes away is not
-//! missed: nothing is written after that, and the run goes on.
+//! missed: nothing is written after that, and the run goes on. So it does when they cannot be written, which is told.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+use std::sync::mpsc::Sender;
 
 use super::{Runs, Sink};
 use crate::store::journal;
@@ -13,11 +14,13 @@ pub struct Events<W> {
     /// Absent after a failed write.
     out: Option<W>,
     batch: String,
+    failed: Sender<io::Error>,
 }
 
 impl<W: Write + Send> Events<W> {
-    pub fn new(out: W) -> Self {
-        Self { out: Some(out), batch: String::new() }
+    /// `failed` gets the reason if they cannot be written, and somebody wants them.
+    pub fn new(out: W, failed: Sender<io::Error>) -> Self {
+        Self { out: Some(out), batch: String::new(), failed }
     }
 
     fn flush(&mut self) {
@@ -25,9 +28,12 @@ impl<W: Write + Send> Events<W> {
             return;
         }
         if let Some(out) = &mut self.out
-            && out.write_all(self.batch.as_bytes()).and_then(|()| out.flush()).is_err()
+            && let Err(error) = out.write_all(self.batch.as_bytes()).and_then(|()| out.flush())
         {
             self.out = None;
+            if error.kind() != ErrorKind::BrokenPipe {
+                self.failed.send(error).ok();
+            }
         }
         self.batch.clear();
     }

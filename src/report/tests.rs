@@ -178,7 +178,7 @@ fn plain_lines_tell_every_fact_once() {
 
 #[test]
 fn events_are_the_lines_of_the_journal() {
-    let text = shown(|out| Box::new(json::Events::new(out)), failing());
+    let text = shown(|out| Box::new(json::Events::new(out, std::sync::mpsc::channel().0)), failing());
     let expect: String = records(failing()).iter().map(journal::encode).collect();
     assert_eq!(text, expect);
 }
@@ -200,7 +200,7 @@ impl std::io::Write for Closed {
 #[test]
 fn a_reader_that_goes_away_is_not_written_to_again() {
     let attempts = Shared::default();
-    let mut sink = json::Events::new(Closed(attempts.clone()));
+    let mut sink = json::Events::new(Closed(attempts.clone()), std::sync::mpsc::channel().0);
     let runs = folded(failing());
     for record in records(failing()) {
         sink.notice(&Notice::Fact(record), &runs);

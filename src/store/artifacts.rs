@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::Store;
 use crate::digest::Digest;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, half_made};
 use crate::event::Artifact;
 use crate::git::step::stays_inside;
 
@@ -47,7 +47,7 @@ pub fn store(store: &Store, workspace: &Path, relative: &str) -> Result<Artifact
     let meta = file.metadata().map_err(read)?;
     let directory = store.artifacts_directory();
     let write = |source| DiskError::new("keep an artifact in", &directory, source);
-    let new = tempfile::Builder::new().prefix(".new-").tempfile_in(&directory).map_err(write)?;
+    let new = half_made::file(&directory, half_made::private()).map_err(write)?;
     let mut encoder = zstd::Encoder::new(new, LEVEL).map_err(write)?;
     let mut hasher = blake3::Hasher::new();
     let mut size = 0;
@@ -104,13 +104,27 @@ pub fn restore(store: &Store, workspace: &Path, artifact: &Artifact) -> Result<(
         return Ok(disk::link(words, &target)?);
     }
     let write = |source| DiskError::new("restore the artifact", &target, source);
-    let new = tempfile::Builder::new().prefix(".new-").tempfile_in(parent).map_err(write)?;
-    let mut out = new.as_file();
-    decode(store, artifact, &mut out).inspect_err(|_| distrust(store, artifact))?;
-    let mode = if artifact.executable { 0o755 } else { 0o644 };
-    out.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(write)?;
-    disk::remove(&target)?;
-    new.persist(&target).map_err(|error| write(error.error))?;
+    let mode = std::fs::Permissions::from_mode(if artifact.executable { 0o755 } else { 0o644 });
+    let fill = |mut out: &File| -> Result<(), ArtifactError> {
+        decode(store, artifact, &mut out).map_err(|error| match error {
+            ArtifactError::Disk(error) => write(error.source).into(),
+            error => {
+                distrust(store, artifact);
+                error
+            }
+        })?;
+        out.set_permissions(mode).map_err(write)?;
+        Ok(disk::remove(&target)?)
+    };
+    // A crash must not leave in a workspace what its node did not make.
+    if let Some(new) = half_made::nameless(parent).map_err(write)? {
+        fill(&new)?;
+        half_made::give_name(&new, &target).map_err(write)?;
+    } else {
+        let new = tempfile::Builder::new().prefix(half_made::PREFIX).tempfile_in(parent).map_err(write)?;
+        fill(new.as_file())?;
+        new.persist(&target).map_err(|error| write(error.error))?;
+    }
     Ok(())
 }
 
@@ -184,7 +198,7 @@ pub fn accept<E: From<ArtifactError>>(
 ) -> Result<u64, E> {
     let directory = store.artifacts_directory();
     let kept = |source| E::from(DiskError::new("keep an artifact in", &directory, source).into());
-    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(&directory).map_err(kept)?;
+    let mut new = half_made::file(&directory, half_made::private()).map_err(kept)?;
     write(new.as_file_mut())?;
     let size = unpacked(new.path(), digest, max).map_err(E::from)?;
     let place = place(store, &digest.to_hex());

@@ -87,6 +87,7 @@ pub fn decide(store: &Store, run: &RunId, decision: &Decision) -> Result<Decided
             disk::sync_directory(parent)?;
         }
     }
+    disk::half_made::collect(directory);
     let mut text = serde_json::to_string(decision).expect("a decision is plain data");
     text.push('\n');
     match disk::create(&path, text.as_bytes())? {

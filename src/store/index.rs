@@ -108,6 +108,20 @@ pub fn open_to_read(store: &Store) -> Result<Option<Connection>, StoreError> {
     opened.map(Some).map_err(|source| StoreError::Index { path, source })
 }
 
+/// Whether there is an index that SQLite finds nothing wrong with, or none yet. Writes nothing.
+pub fn is_whole(store: &Store) -> bool {
+    let look = |connection: Connection| -> rusqlite::Result<String> {
+        connection.query_row("pragma quick_check(1)", [], |row| row.get(0))
+    };
+    match open_to_read(store) {
+        Ok(None) => !damage_mark(store).exists(),
+        Ok(Some(connection)) => {
+            look(connection).is_ok_and(|found| found == "ok") && !damage_mark(store).exists()
+        }
+        Err(_) => false,
+    }
+}
+
 /// The first read tells whether a file can be used at all.
 fn usable(connection: Connection) -> rusqlite::Result<Connection> {
     settle(&connection)?;

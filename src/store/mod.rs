@@ -39,6 +39,16 @@ pub enum StoreError {
     Index { path: PathBuf, source: rusqlite::Error },
 }
 
+/// How far to look for half-made files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    Near,
+    Everywhere,
+}
+
+/// `runs/<run>/decisions` and what lies in folders of node ids.
+const DEEPEST: usize = 4;
+
 /// Where everything lies. Making one touches nothing.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -88,6 +98,29 @@ impl Store {
             // The mark is replaced whole, so an unreadable one is rot, not a torn write: it can be written again.
             Err(_) => Ok(None),
         }
+    }
+
+    /// Removes what dead processes were making where every start looks, and after a death (`Everywhere`) also where
+    /// looking takes time. Returns how many.
+    pub fn collect_half_made(&self, which: Places) -> usize {
+        self.places(which).iter().map(|place| disk::half_made::collect(place)).sum()
+    }
+
+    /// Folders in which half-made files may lie.
+    pub fn places(&self, which: Places) -> Vec<PathBuf> {
+        let mut places = vec![self.root.clone(), self.root.join("engines")];
+        if which == Places::Everywhere {
+            let mut open = vec![(self.root.clone(), 0)];
+            while let Some((directory, depth)) = open.pop() {
+                for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                    if depth < DEEPEST && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        places.push(entry.path());
+                        open.push((entry.path(), depth + 1));
+                    }
+                }
+            }
+        }
+        places
     }
 
     pub fn runs_directory(&self) -> PathBuf {

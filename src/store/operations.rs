@@ -91,10 +91,14 @@ impl Operations {
     }
 
     /// The last operation on a ref that still stands left it at this commit: what it holds is spb's, nobody else's work.
+    /// An operation is noted before it is done: one that would start from this commit did not come to it.
     pub fn left_at(&self, reference: &str, commit: CommitId) -> bool {
-        let mut standing = self.done.iter().zip(&self.undone).filter(|(_, undone)| !**undone);
-        let last = standing.rfind(|(one, _)| one.reference == reference);
-        last.is_some_and(|(one, _)| one.after.as_deref() == Some(commit.to_string().as_str()))
+        let commit = commit.to_string();
+        let standing = self.done.iter().zip(&self.undone).filter(|(_, undone)| !**undone);
+        let mut on_it = standing.map(|(one, _)| one).filter(|one| one.reference == reference).rev();
+        let last =
+            on_it.find(|one| one.after.as_ref() == Some(&commit) || one.before.as_ref() != Some(&commit));
+        last.is_some_and(|one| one.after.as_ref() == Some(&commit))
     }
 
     /// The newest operation that still stands.
@@ -124,6 +128,17 @@ pub fn add(store: &Store, operation: Operation) -> Result<(), StoreError> {
 /// When it cannot be written.
 pub fn mark_undone(store: &Store, number: usize) -> Result<(), StoreError> {
     append(store, &Line::Undone { number })
+}
+
+/// Notes that the newest operation was not done after all. Under the lock under which it was added.
+///
+/// # Errors
+/// When the list cannot be read or written.
+pub fn take_back(store: &Store) -> Result<(), StoreError> {
+    match Operations::read(store)?.to_undo() {
+        Some((number, _)) => mark_undone(store, number),
+        None => Ok(()),
+    }
 }
 
 /// Notes that an operation was done again.
@@ -215,15 +230,17 @@ mod tests {
     #[test]
     fn a_branch_is_ours_where_the_last_standing_operation_left_it() {
         let commit = |digit: char| digit.to_string().repeat(40).parse::<CommitId>().unwrap();
-        let (first, second) = (commit('1'), commit('2'));
-        let made = Operation::now("a".to_owned(), "refs/heads/x", None, Some(first));
+        let (first, second, theirs) = (commit('1'), commit('2'), commit('3'));
+        let made = Operation::now("a".to_owned(), "refs/heads/x", Some(theirs), Some(first));
         let moved = Operation::now("b".to_owned(), "refs/heads/x", Some(first), Some(second));
         let mut operations = Operations { done: vec![made, moved], undone: vec![false, false] };
-        assert!(operations.left_at("refs/heads/x", second) && !operations.left_at("refs/heads/x", first));
-        assert!(!operations.left_at("refs/heads/y", second));
+        let ours = |operations: &Operations, commit| operations.left_at("refs/heads/x", commit);
+        assert!(ours(&operations, second) && !operations.left_at("refs/heads/y", second));
+        assert!(ours(&operations, first), "noted, and the engine died before it moved the branch");
+        assert!(!ours(&operations, theirs));
         operations.undone[1] = true;
-        assert!(operations.left_at("refs/heads/x", first) && !operations.left_at("refs/heads/x", second));
+        assert!(ours(&operations, first) && !ours(&operations, second) && !ours(&operations, theirs));
         operations.undone[0] = true;
-        assert!(!operations.left_at("refs/heads/x", first));
+        assert!(!ours(&operations, first) && !ours(&operations, theirs));
     }
 }

@@ -34,6 +34,18 @@ impl World {
         Self::with(&[(".gitignore", "out/\n*.log\n"), ("src/one.txt", "one\n"), ("src/two.txt", "two\n")])
     }
 
+    /// The same in memory, where that can be, so that a sync costs nothing: for what looks at hundreds of them.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let temporary = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
+        let world = Self::empty_in(temporary);
+        for (path, text) in [(".gitignore", "out/\n"), ("src/one.txt", "one\n")] {
+            world.write(path, text);
+        }
+        world.commit("start");
+        world
+    }
+
     /// A repository with one commit of these files.
     pub fn with(files: &[(&str, &str)]) -> Self {
         let world = Self::empty();
@@ -46,7 +58,10 @@ impl World {
 
     /// A repository without commits.
     pub fn empty() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
+        Self::empty_in(tempfile::tempdir().unwrap())
+    }
+
+    fn empty_in(temporary: tempfile::TempDir) -> Self {
         let root = temporary.path().canonicalize().unwrap();
         for directory in ["repo", "home", "wf"] {
             std::fs::create_dir(root.join(directory)).unwrap();
@@ -137,7 +152,7 @@ impl World {
 
     /// `spb` with these words, not yet started.
     pub fn spb<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Spb<'_> {
-        let mut command = self.command(env!("CARGO_BIN_EXE_spb"));
+        let mut command = self.command(binary());
         command.args(words);
         Spb { world: self, command }
     }
@@ -269,6 +284,11 @@ impl World {
         let status: Value = serde_json::from_str(&status.stdout).unwrap();
         status["state"].as_str().unwrap().to_owned()
     }
+}
+
+/// The program under test: `SPB_BINARY` takes another than the one just built.
+pub fn binary() -> OsString {
+    std::env::var_os("SPB_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_spb").into())
 }
 
 /// Says what differs between two snapshots.

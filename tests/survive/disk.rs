@@ -25,8 +25,9 @@ cp -a "$PLACE.before/." "$PLACE/"
 cd /; cd "$REPO"
 "$SPB" apply "$FILE" > "$HOME/first" 2>&1; first=$?
 case $first in 0|1|3) ;; *) cat "$HOME/first"; echo "apply ended with $first"; exit 1;; esac
-if [ $first != 0 ] && ! grep -q -e 'No space' -e 'no space' -e 'cannot' -e 'exited with' "$HOME/first"; then
-  cat "$HOME/first"; echo "no reason was given"; exit 1
+said() { grep -q "$@" "$HOME/first"; }
+if [ $first != 0 ] && ! said 'exited with' && ! { said -F "$PLACE" && said -i 'no space' && said 'make room'; }; then
+  cat "$HOME/first"; echo "no path, no reason, or nothing to do was told"; exit 1
 fi
 "$SPB" runs || { echo "runs failed"; exit 1; }
 mount -o remount,size=50M,nr_inodes=100000 "$PLACE"
@@ -39,6 +40,8 @@ git fsck --no-dangling || exit 1
 branch=$(git for-each-ref --format='%(refname)' --sort=-refname refs/heads/spb | head -n 1)
 git show "$branch:d.txt"
 if [ $first = 0 ] && ! grep -q '^ *branch ' "$HOME/first"; then cat "$HOME/first"; echo "success without its branch"; exit 1; fi
+left=$(find "$PLACE" -name '.new-*')
+if [ -n "$left" ]; then echo "$left"; echo "half-made files stayed"; exit 1; fi
 test -z "$(git for-each-ref --format='%(refname)' refs/spb | xargs -n 1 git rev-parse --verify -q | grep -v .)"
 "#;
         let output = world

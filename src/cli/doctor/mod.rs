@@ -1,9 +1,11 @@
-//! `spb doctor`: looks at everything that spb depends on, and says what to do about what is wrong. Writes nothing.
+//! `spb doctor`: looks at everything that spb depends on, and says what to do about what is wrong. Writes nothing, unless
+//! it is asked to repair.
 //!
-//! Every file beside this one looks at one part and returns [`Check`]s.
+//! Every file beside this one but `repair` looks at one part and returns [`Check`]s.
 
 mod machine;
 mod remote;
+mod repair;
 mod repository;
 mod store;
 
@@ -15,16 +17,20 @@ use crate::report::{style, text};
 
 /// Check git, the repository, the store and the machine
 ///
-/// Writes nothing. Exits with 3 when a check fails.
+/// Writes nothing, unless it is asked to repair. Exits with 3 when a check fails.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   spb doctor
+  spb doctor --repair                         mend the store after a crash or a bad disk
   spb doctor --json | jq '.checks[] | select(.state != \"ok\")'")]
 pub struct Args {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// First make again what can be made again, and move away what is damaged
+    #[arg(long)]
+    pub repair: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,22 +69,37 @@ impl Check {
 struct Report {
     /// The worst of all.
     state: State,
+    /// What was done, a sentence each.
+    repaired: Vec<String>,
     checks: Vec<Check>,
 }
 
 /// Runs all checks.
 ///
 /// # Errors
-/// When the findings cannot be printed.
+/// When the findings cannot be printed, or a repair fails.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let repaired = if args.repair { repair::run(context, &context.repository()?)? } else { Vec::new() };
     let checks = all(context);
     let state = checks.iter().map(|check| check.state).max().unwrap_or(State::Ok);
     if args.json {
-        out::json(&Report { state, checks })?;
+        out::json(&Report { state, repaired, checks })?;
     } else {
+        if args.repair {
+            out::print(&done(&repaired))?;
+        }
         out::print(&checks.iter().map(render).collect::<String>())?;
     }
     Ok(if state == State::Fail { Exit::Environment } else { Exit::Done })
+}
+
+fn done(repaired: &[String]) -> String {
+    match repaired {
+        [] => "nothing needed to be repaired\n\n".to_owned(),
+        several => {
+            several.iter().map(|one| format!("repaired: {}\n", text::line(one))).collect::<String>() + "\n"
+        }
+    }
 }
 
 fn all(context: &Context) -> Vec<Check> {

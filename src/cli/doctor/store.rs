@@ -1,7 +1,6 @@
 //! The store and the pool: format, rights, index, journals, leftovers, worktrees.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
 
 use super::Check;
 use crate::cli::Context;
@@ -10,10 +9,7 @@ use crate::git::{RepoPath, SlotState, orphans};
 use crate::report::text;
 use crate::store::cache::Cache;
 use crate::store::runs::{self, RunState};
-use crate::store::{Store, index, journal, repeats};
-
-/// A temporary file that is older belongs to nobody.
-const STALE: Duration = Duration::from_secs(3600);
+use crate::store::{Places, Store, index, journal, repeats};
 
 pub fn checks(context: &Context, repository: &RepoPath) -> Vec<Check> {
     let store = Store::at(&repository.common_dir);
@@ -62,7 +58,7 @@ fn index(store: &Store) -> Check {
         Err(error) => Check::warn(
             "index",
             format!("`{}` cannot be read: {error}", store.index_path().display()),
-            "the next run sets it aside and makes it again from the journals",
+            "the next run or `spb doctor --repair` sets it aside and makes it again from the journals",
         ),
     }
 }
@@ -81,10 +77,9 @@ fn journals(store: &Store) -> Vec<Check> {
             Err(error) => checks.push(Check::fail(
                 "journal",
                 error.to_string(),
-                Some(format!(
-                    "its results stay in the cache; move it away: `mv {} .`",
-                    store.run_directory(&run).display()
-                )),
+                Some(
+                    "its results stay in the cache; `spb doctor --repair` moves it out of the way".to_owned(),
+                ),
             )),
         }
         if let Ok(view) = runs::view(store, &run)
@@ -102,46 +97,22 @@ fn journals(store: &Store) -> Vec<Check> {
 fn torn(store: &Store, run: &crate::name::RunId, bytes: u64) -> Option<Check> {
     let is_running = runs::view(store, run).is_ok_and(|view| view.state() == RunState::Running);
     let found = format!("{bytes} bytes at the end of run {run} are no whole record");
-    let help = format!("everything before them counts, `spb resume {run}` cuts them off");
+    let help =
+        format!("everything before them counts, `spb resume {run}` or `spb doctor --repair` cuts them off");
     (!is_running).then(|| Check::warn("journal", found, help))
 }
 
-/// Temporary files of processes that died, and indexes that were set aside.
+/// Temporary files of processes that died.
 fn leftovers(store: &Store) -> Option<Check> {
-    let mut found = Vec::new();
-    let mut open = vec![(store.root().to_owned(), 0)];
-    while let Some((directory, depth)) = open.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_leftover(&path) {
-                found.push(path);
-            } else if is_directory && depth < 3 {
-                open.push((path, depth + 1));
-            }
-        }
-    }
-    let first: &PathBuf = found.first()?;
+    let places = store.places(Places::Everywhere);
+    let found: Vec<PathBuf> = places.iter().flat_map(|place| disk::half_made::abandoned(place)).collect();
+    let first = found.first()?;
     let found = format!(
         "{} of processes that died, such as `{}`",
         text::count(found.len(), "temporary file"),
         first.display()
     );
-    let root = store.root().display();
-    Some(Check::warn(
-        "leftovers",
-        found,
-        format!("remove them: `find {root} -name '.new-*' -mmin +60 -delete`"),
-    ))
-}
-
-fn is_leftover(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let age = || {
-        let modified = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok()?;
-        SystemTime::now().duration_since(modified).ok()
-    };
-    name.starts_with(".new-") && age().is_some_and(|age| age > STALE)
+    Some(Check::warn("leftovers", found, "`spb doctor --repair` removes them"))
 }
 
 fn worktrees(context: &Context, repository: &RepoPath) -> Check {
