@@ -1,6 +1,7 @@
 //! Values of inputs: given texts and values become the declared types, or every problem with them at once. Knows
 //! nothing of where they came from.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -71,7 +72,8 @@ pub fn inputs_file(path: &Path, text: &str) -> Result<IndexMap<String, Value>, I
     if text.len() as u64 > MAX_FILE {
         return Err(fail(format!("it is larger than {} MiB", MAX_FILE >> 20)));
     }
-    let (tree, problems) = super::parse::parse(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let text = as_yaml(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let (tree, problems) = super::parse::parse(&text);
     if let Some(problem) = problems.first() {
         let start = problem.labels.first().map_or(0, |label| label.0.start);
         let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
@@ -81,6 +83,24 @@ pub fn inputs_file(path: &Path, text: &str) -> Result<IndexMap<String, Value>, I
     let named = serde_yaml::from_value::<IndexMap<String, super::file_values::Json>>(tree.to_serde());
     let named = named.map_err(|error| fail(format!("it is not a map of input names to values: {error}")))?;
     Ok(named.into_iter().map(|(name, json)| (name, json.0)).collect())
+}
+
+/// JSON is YAML but for a few characters, which it lets stand in texts: there they are spelled out.
+fn as_yaml(text: &str) -> Cow<'_, str> {
+    let refused = |found: char| {
+        matches!(found, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    if !text.contains(refused) || serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return Cow::Borrowed(text);
+    }
+    let spelled = text.chars().fold(String::with_capacity(text.len() + 64), |mut spelled, found| {
+        match refused(found) {
+            true => spelled.push_str(&format!("\\u{:04x}", u32::from(found))),
+            false => spelled.push(found),
+        }
+        spelled
+    });
+    Cow::Owned(spelled)
 }
 
 type Refusal = (String, Option<String>);

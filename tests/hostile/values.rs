@@ -183,6 +183,10 @@ fn values_arrive_as_they_are_and_nothing_they_say_happens() {
     let trip = Trip::new();
     let all = WORDS.concat();
     assert_eq!(trip.send(&all), Vec::<String>::new());
+    assert_eq!(
+        trip.send("\u{7f}\u{80}\u{85}\u{9f}\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}\u{10ffff}"),
+        Vec::<String>::new()
+    );
     assert_eq!(trip.send(&"x'\"$(touch pwned)`\n".repeat(3000)), Vec::<String>::new());
     let mut runner = TestRunner::new(Config {
         cases: crate::cases(5),
