@@ -11,6 +11,10 @@ caches and checkpoints meanwhile; ninja writes its log.
   chain      300 nodes one after the other, nothing cached
   again      the 1,000 nodes with nothing to do
   dag-again  10 layers of 100 nodes, each needing three of the layer before, with nothing to do
+  again-10000  chains of 100, 10,000 nodes in all, with nothing to do: the answer of the run before is given again
+  dag-10000    100 layers of 100 nodes, each needing three of the layer before, with nothing to do
+  looked-up    the chains of again-10000 with every node looked up (`--json`)
+  one-of-10000 one node of the chains, the last of its chain, has another command
   validate   a file of 10,000 nodes is checked (no peer: milliseconds)
 """
 import argparse, json, os, shutil, statistics, subprocess, sys, tempfile, time
@@ -18,13 +22,24 @@ import argparse, json, os, shutil, statistics, subprocess, sys, tempfile, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def layered():
+def layered(layers=10):
     nodes = {}
-    for layer in range(10):
+    for layer in range(layers):
         for place in range(100):
             needs = [f"n{layer - 1}_{(place + k * 33) % 100}" for k in range(3)] if layer else []
             nodes[f"n{layer}_{place}"] = needs
     return nodes
+
+
+def real_ninja(given):
+    """Where a version manager only puts a script of its own, the program behind it."""
+    if given:
+        return given
+    try:
+        import ninja
+        return os.path.join(ninja.BIN_DIR, "ninja")
+    except ImportError:
+        return shutil.which("ninja") or "ninja"
 
 
 GRAPHS = {
@@ -32,6 +47,7 @@ GRAPHS = {
     "chain": {f"n{i}": [f"n{i - 1}"] if i else [] for i in range(300)},
     "layered": layered(),
     "large": {f"n{i}": [f"n{i - 1}"] if i % 100 else [] for i in range(10000)},
+    "deep": layered(100),
 }
 
 
@@ -81,6 +97,31 @@ class Place:
     def run_spb(self, name, *more):
         return timed([self.spb, "apply", f"{name}.yaml", "--jobs", "2", "--quiet", *more], self.repo, self.env)
 
+    def peak_of_spb(self, name):
+        """Largest resident size of one run, MiB: of a child of its own, so that no other one counts."""
+        code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+        command = [sys.executable, "-c", code, self.spb, "apply", f"{name}.yaml", "--jobs", "2", "--quiet"]
+        done = subprocess.run(command, cwd=self.repo, env=self.env, stdout=subprocess.PIPE, check=True)
+        return int(done.stdout) / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+    def change_one(self, name, turn):
+        """Another command for the last node, for both tools."""
+        node = list(GRAPHS[name])[-1]
+        for path, of in ((f"{self.repo}/{name}.yaml", lambda line: line.startswith(f"  {node}:")),
+                         (f"{self.root}/make-{name}/build.ninja", lambda line: line.startswith(f"build {node}:"))):
+            with open(path) as file:
+                lines = file.read().split("\n")
+            at = next(i for i, line in enumerate(lines) if of(line))
+            if path.endswith(".yaml"):
+                end = lines[at].index("'true") + len("'true")
+                lines[at] = lines[at][:end] + f" {turn}'" + lines[at][lines[at].index("'", end) + 1:]
+            else:
+                lines.insert(at + 1, f"  command = true {turn} > $out") if not lines[at + 1].startswith("  ") \
+                    else lines.__setitem__(at + 1, f"  command = true {turn} > $out")
+            with open(path, "w") as file:
+                file.write("\n".join(lines))
+
     def run_ninja(self, kind, name):
         return timed([self.ninja, "-j2"], f"{self.root}/{kind}-{name}", self.env)
 
@@ -95,11 +136,11 @@ def show(case, ours, theirs=None, peer="ninja"):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spb", default=os.path.join(HERE, "..", "target", "release", "spb"))
-    parser.add_argument("--ninja", default=shutil.which("ninja") or "ninja")
+    parser.add_argument("--ninja", default="", help="the program [default: the one of the Python package, else of PATH]")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     args = parser.parse_args()
-    place = Place(os.path.abspath(args.spb), args.ninja)
+    place = Place(os.path.abspath(args.spb), real_ninja(args.ninja))
     rows = []
     print("milliseconds, minimum median maximum")
     print(f"{'case':10} {'spb':>23}   {'ninja':>23}  ratio")
@@ -117,6 +158,27 @@ def main():
                 theirs.append(place.run_ninja("make", name))
                 ours.append(place.run_spb(name))
             rows.append(show(case, ours, theirs))
+        for case, name in (("again-10000", "large"), ("dag-10000", "deep")):
+            for _ in range(2):
+                place.run_spb(name), place.run_ninja("make", name)
+            ours, theirs = [], []
+            for _ in range(args.repeat):
+                theirs.append(place.run_ninja("make", name))
+                ours.append(place.run_spb(name))
+            rows.append(show(case, ours, theirs))
+            rows[-1]["peak_mib"] = place.peak_of_spb(name)
+            print(f"{'':10} peak memory {rows[-1]['peak_mib']:.0f} MiB")
+        ours, theirs = [], []
+        for _ in range(args.repeat):
+            theirs.append(place.run_ninja("make", "large"))
+            ours.append(place.run_spb("large", "--json"))
+        rows.append(show("looked-up", ours, theirs))
+        ours, theirs = [], []
+        for turn in range(args.repeat):
+            place.change_one("large", turn)
+            theirs.append(place.run_ninja("make", "large"))
+            ours.append(place.run_spb("large"))
+        rows.append(show("one-of-10000", ours, theirs))
         ours = [timed([place.spb, "validate", "large.yaml"], place.repo, place.env) for _ in range(args.repeat)]
         rows.append(show("validate", ours))
     finally:

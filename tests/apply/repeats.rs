@@ -8,13 +8,13 @@ use crate::common::{Run, World};
 
 const CHAIN: &str = r#"
 pass_env: [FLAVOUR]
-inputs: { word: { default: none } }
+inputs: { word: { type: string, default: none } }
 stages: [make, join]
 nodes:
   a: { stage: make, reads: [src/one.txt], artifacts: [out/a.bin], run: 'echo a >> "$HOME/ran"; mkdir -p out; echo bin > out/a.bin; cp src/one.txt a.txt' }
   b: { stage: make, reads: [src/two.txt], outputs: { v: {} }, env: { W: "${{ inputs.word }}" }, run: 'echo b >> "$HOME/ran"; echo "$FLAVOUR $W" > b.txt; echo v=1 >> "$SPB_OUTPUT"' }
   c: { stage: join, needs: [a, b], run: 'echo c >> "$HOME/ran"; cat a.txt b.txt > c.txt' }
-  never: { stage: join, when: "false", run: 'echo never >> "$HOME/ran"' }
+  never: { stage: join, when: "inputs.word == 'go'", run: 'echo never >> "$HOME/ran"' }
 "#;
 
 /// Applies as a person does.
@@ -98,10 +98,12 @@ fn the_third_run_is_a_repeat_and_shows_what_the_second_shows() {
         }
         let text = std::fs::read_to_string(world.journal(run)).unwrap();
         assert!(text.contains("\"repeats\"") && !text.contains("node_finished"), "{text}");
-        for words in [["logs", run], ["diff", run]] {
-            let one = world.spb(words).run().success().stdout;
-            let other = world.spb([words[0], second]).run().success().stdout;
-            assert_eq!(one, other, "{words:?}");
+        for verb in ["logs", "diff", "why"] {
+            let shown = |run: &String| {
+                let place = if verb == "logs" { [run.as_str(), "a"] } else { ["a", run.as_str()] };
+                world.spb([verb].into_iter().chain(place)).run().success().stdout.replace(run.as_str(), "RUN")
+            };
+            assert_eq!(shown(run), shown(second), "{verb}");
         }
         world.spb(["checkpoint", "list", run]).run().success();
         world.spb(["resume", run]).run().success();
@@ -119,7 +121,7 @@ fn the_third_run_is_a_repeat_and_shows_what_the_second_shows() {
 #[test]
 fn another_text_input_base_or_variable_is_another_question() {
     let world = ready();
-    asked_anew(&world, &CHAIN.replace("echo v=1", "echo v=2"), &[], "b c");
+    asked_anew(&world, &CHAIN.replace("echo v=1", "echo v=2"), &[], "b");
     assert!(repeats(&apply(&world, CHAIN, &[]).success()), "what was asked before still holds");
     asked_anew(&world, CHAIN, &["-i", "word=other"], "b c");
     assert!(repeats(&apply(&world, CHAIN, &[]).success()));
@@ -183,7 +185,9 @@ fn what_is_gone_is_made_again() {
     }
     world.git(&["-c", "gc.reflogExpire=now", "reflog", "expire", "--expire=now", "--all"]);
     world.git(&["-c", "gc.pruneExpire=now", "gc", "-q", "--prune=now"]);
-    asked_anew(&world, CHAIN, &[], "a b c");
+    // Worktrees of the pool still hold some of them.
+    assert!(!repeats(&apply(&world, CHAIN, &[]).success()));
+    assert!(!world.take_ran().is_empty());
     // An index that was thrown away.
     asked_anew(&world, CHAIN, &[], "");
     for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
@@ -278,7 +282,7 @@ fn random_edits_give_what_a_fresh_run_gives() {
     };
     let mut flavour = "none".to_owned();
     let mut repeated = 0;
-    for _ in 0..16 {
+    for _ in 0..10 {
         match random(6) {
             0 => {
                 world.write("src/one.txt", format!("{}\n", random(3)));
@@ -293,7 +297,9 @@ fn random_edits_give_what_a_fresh_run_gives() {
             let words = ["apply", file.to_str().unwrap()];
             world.spb(words.iter().chain(more)).env("FLAVOUR", &flavour).run().success()
         };
-        repeated += usize::from(repeats(&run(&[])));
+        for _ in 0..3 {
+            repeated += usize::from(repeats(&run(&[])));
+        }
         let newest = ids(&world)[0].clone();
         let tree = |run: &str| world.git(&["ls-tree", "-r", &format!("refs/spb/checkpoints/{run}/join")]);
         let kept = tree(&newest);
