@@ -88,10 +88,9 @@ pub(in crate::git) fn note(pool: &Path, repo: &RepoPath) -> Result<(), GitError>
     if std::fs::read(&path).is_ok_and(|now| now == text) {
         return Ok(());
     }
-    let half_written = pool.join(format!("{NAME}.{HALF_WRITTEN}"));
-    let noted = disk::replace_by_way_of(&half_written, &path, text, Durability::Crash);
-    // Of several that begin at the same time, one is enough.
-    if std::fs::read(&path).is_ok_and(|now| now == text) { Ok(()) } else { Ok(noted?) }
+    // Several may do so at the same time, so that each has a temporary file of its own; what a kill left of one goes here.
+    disk::half_made::collect(pool);
+    Ok(disk::replace(&path, text, Durability::Crash)?)
 }
 
 /// All pools in this directory that are surely ours, in order of their names. Writes nothing.
