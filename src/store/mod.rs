@@ -85,8 +85,8 @@ impl Store {
     /// When the store is newer than this program or its mark cannot be read.
     pub fn check_format(&self) -> Result<Option<u32>, StoreError> {
         let mark = self.root.join("format");
-        let text = match std::fs::read_to_string(&mark) {
-            Ok(text) => text,
+        let text = match std::fs::read(&mark) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(DiskError::new("read", &mark, error).into()),
         };

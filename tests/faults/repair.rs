@@ -139,6 +139,19 @@ fn a_worktree_that_nobody_gave_back_is_removed_and_made_again() {
 }
 
 #[test]
+fn a_format_mark_that_is_no_number_is_written_again() {
+    let (world, _) = failed();
+    let mark = world.store().join("format");
+    let whole = fs::read(&mark).unwrap();
+    for rot in [&b"\xff\xfe\x00"[..], b"", b"two\n"] {
+        fs::write(&mark, rot).unwrap();
+        world.spb(["status"]).run().success();
+        repaired(&world);
+        assert_eq!(fs::read(&mark).unwrap(), whole);
+    }
+}
+
+#[test]
 fn a_newer_store_is_not_touched() {
     let (world, _) = failed();
     fs::write(world.store().join("format"), "99\n").unwrap();
