@@ -295,7 +295,8 @@ impl Uncommitted {
         }
         let repository = repository.clone();
         let count = move || Some(Repo::open(&repository).ok()?.checkout().ok()?.changed);
-        Self(Some(std::thread::spawn(count)))
+        // A machine without room for a thread has no room for a warning.
+        Self(std::thread::Builder::new().spawn(count).ok())
     }
 
     fn warn(self) {

@@ -107,14 +107,17 @@ impl Tool {
         let (child, feeder) = self.begin()?;
         let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
         let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || sender.send(ended(child, feeder)).ok());
-        if let Ok(done) = receiver.recv_timeout(limit) {
+        let waiting = std::thread::Builder::new().spawn(move || sender.send(ended(child, feeder)).ok());
+        if waiting.is_ok()
+            && let Ok(done) = receiver.recv_timeout(limit)
+        {
             return done;
         }
         if let Some(group) = group {
             // Nobody has waited for it, so that its number is still its own.
             rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
         }
+        waiting?;
         Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in time and was killed"))
     }
 
@@ -124,7 +127,10 @@ impl Tool {
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = command.spawn()?;
         let feeder = match (self.input, child.stdin.take()) {
-            (Some(bytes), Some(mut pipe)) => Some(std::thread::spawn(move || pipe.write_all(&bytes))),
+            (Some(bytes), Some(mut pipe)) => {
+                let feeding = std::thread::Builder::new().spawn(move || pipe.write_all(&bytes));
+                Some(feeding.or_else(|error| given_up(&mut child, error))?)
+            }
             _ => None,
         };
         Ok((child, feeder))
@@ -148,7 +154,7 @@ impl Tool {
         .enumerate()
         {
             let (Some(mut pipe), printed) = (pipe, printed.clone()) else { continue };
-            std::thread::spawn(move || {
+            let reading = std::thread::Builder::new().spawn(move || {
                 let mut bytes = Vec::new();
                 let read = pipe.by_ref().take(MAX_PRINTED).read_to_end(&mut bytes);
                 // One that has more to say is left waiting, and is out of time some day.
@@ -158,6 +164,7 @@ impl Tool {
                     io::copy(&mut pipe, &mut io::sink()).ok();
                 }
             });
+            reading.or_else(|error| given_up(&mut child, error))?;
         }
         let left = || time.checked_sub(began.elapsed()).unwrap_or_default();
         let mut output = [Vec::new(), Vec::new()];
@@ -219,6 +226,12 @@ impl Tool {
 }
 
 type Feeder = std::thread::JoinHandle<io::Result<()>>;
+
+/// Ends a tool for which there is no thread.
+fn given_up<T>(child: &mut std::process::Child, error: io::Error) -> io::Result<T> {
+    child.kill().and_then(|()| child.wait())?;
+    Err(error)
+}
 
 fn ended(child: std::process::Child, feeder: Option<Feeder>) -> io::Result<ToolOutput> {
     let output = child.wait_with_output()?;
