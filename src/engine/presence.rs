@@ -1,10 +1,13 @@
 //! That a process works here, for those who come after it: what it left is cleared by whoever finds that it died.
 //!
 //! `<store>/engines/<N>.lock` is held through the kernel while the process lives; `<N>.runs` names the runs it works on
-//! and lies there, durably, from before its first node until it has ended in order. A process that died, by whatever
+//! and lies there, durably, from before its first node until it has ended in order; `<N>.group` names the kernel's group of
+//! all its processes, where it could make one. A process that died, by whatever
 //! means, is a number with runs that nobody holds. It left perhaps processes, rooms, and, when the machine stopped as
 //! well, git objects and refs of which only the names are on disk.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -13,6 +16,7 @@ use super::workspace::remove_all;
 use crate::disk::{self, DiskError, Durability, Lock};
 use crate::git::{GitError, RepoPath, loose};
 use crate::host;
+use crate::host::cgroup::{self, Group};
 use crate::name::RunId;
 use crate::store::{Places, Store, processes};
 
@@ -22,7 +26,14 @@ pub struct Presence {
     directory: PathBuf,
     runs: Vec<RunId>,
     /// Made for the first node: a run whose results are all in the cache leaves no trace here.
-    held: Mutex<Option<(u32, Lock)>>,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    number: u32,
+    group: Option<Group>,
+    _lock: Lock,
 }
 
 /// How much earlier than its note a process may have begun to write, and clocks may differ.
@@ -39,8 +50,8 @@ impl Presence {
     /// When no number can be taken, noted or cleared.
     pub fn number(&self, clear: impl Fn(u32) -> Result<(), DiskError>) -> Result<u32, DiskError> {
         let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((number, _)) = &*held {
-            return Ok(*number);
+        if let Some(held) = &*held {
+            return Ok(held.number);
         }
         disk::create_directory(&self.directory)?;
         let mut number = 1;
@@ -57,18 +68,33 @@ impl Presence {
         clear(number)?;
         let runs: String = self.runs.iter().map(|run| format!("{run}\n")).collect();
         disk::replace(&runs_file(&self.directory, number), runs.as_bytes(), Durability::PowerLoss)?;
-        *held = Some((number, lock));
+        *held = Some(Held { number, group: self.group(number), _lock: lock });
         Ok(number)
+    }
+
+    /// Enters a group of its own, which is noted first. Without one the sweep by environment has to do.
+    fn group(&self, number: u32) -> Option<Group> {
+        let group = Group::planned()?;
+        let note = group_file(&self.directory, number);
+        disk::replace(&note, group.path().as_os_str().as_bytes(), Durability::Crash).ok()?;
+        let is_in = group.enter();
+        if !is_in {
+            disk::remove(&note).ok();
+        }
+        is_in.then_some(group)
     }
 
     /// The end of this process's work: nothing is left to clear if `clear` succeeds.
     pub fn end(&self, clear: impl Fn(u32) -> Result<(), DiskError>) {
         let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((number, lock)) = held.take() {
+        if let Some(Held { number, group, _lock }) = held.take() {
+            if let Some(group) = group {
+                group.leave();
+                disk::remove(&group_file(&self.directory, number)).ok();
+            }
             if clear(number).is_ok() {
                 disk::remove(&runs_file(&self.directory, number)).ok();
             }
-            drop(lock);
         }
     }
 }
@@ -122,6 +148,11 @@ fn clear(
     let runs = runs_file(directory, number);
     // Another spb was faster.
     let Ok(meta) = std::fs::metadata(&runs) else { return Ok(None) };
+    let group = group_file(directory, number);
+    if let Ok(path) = std::fs::read(&group) {
+        cgroup::end(Path::new(OsStr::from_bytes(&path)));
+        disk::remove(&group)?;
+    }
     for run in std::fs::read_to_string(&runs).unwrap_or_default().lines().filter_map(RunId::parse) {
         end_processes(store, &run);
     }
@@ -146,6 +177,10 @@ fn directory(store: &Store) -> PathBuf {
 
 fn lock_file(directory: &Path, number: u32) -> PathBuf {
     directory.join(format!("{number}.lock"))
+}
+
+fn group_file(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("{number}.group"))
 }
 
 fn runs_file(directory: &Path, number: u32) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Reads the machine: cores, memory, disk, boot and processes; signals processes whose identity it has checked.
 //! Knows nothing of nodes; of runs only that their processes carry `SPB_RUN` and `SPB_NODE`.
 
+pub mod cgroup;
 mod identity;
 mod limits;
 mod memory;

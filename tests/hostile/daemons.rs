@@ -128,6 +128,33 @@ fn a_timeout_and_an_attempt_that_failed_leave_no_daemon() {
     all_gone(&slow, 1, &run);
 }
 
+/// Where the kernel lets us make a group (root, or where a service manager delegates one): it holds the daemon that
+/// nothing else finds once its engine is dead.
+#[test]
+fn a_daemon_of_a_killed_engine_is_gone_before_the_next_run_begins() {
+    let world = World::new();
+    let gate = world.gate("g");
+    let (_, escape) = ESCAPES[1];
+    let text = script(&(leave(&world, escape, &gate) + "; exec sleep 1000"));
+    let file = world.workflow(&format!("nodes:\n  a: {{ run: {text} }}\n"));
+    let running = world.spb(["apply".as_ref(), file.as_os_str()]).start();
+    let daemon = gate.arrived();
+    let group = std::fs::read_dir(world.store().join("engines"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+        .find(|text| text.contains("/spb-"));
+    crate::common::kill(running.pid(), libc::SIGKILL);
+    assert_eq!(running.finish().signal(), Some(libc::SIGKILL));
+    let Some(group) = group else {
+        eprintln!("skipped: no control group can be made here");
+        return;
+    };
+    assert!(is_alive(daemon) && std::path::Path::new(&group).exists());
+    world.apply("nodes:\n  b: { run: 'true' }\n").success();
+    assert!(!is_alive(daemon), "survived");
+    assert!(!std::path::Path::new(&group).exists());
+}
+
 #[test]
 fn what_a_script_ran_before_it_became_spb_is_not_touched() {
     let world = World::new();
