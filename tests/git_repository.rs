@@ -273,5 +273,5 @@ fn a_commit_that_cannot_be_written_is_an_error_and_no_id() {
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::write(&directory, "in the way").unwrap();
     let written = test.repo().commit(tree, &[base], &message, Stamp::Like(base));
-    assert!(matches!(&written, Err(GitError::Library { .. })), "{written:?}");
+    assert!(matches!(&written, Err(GitError::Write { .. })), "{written:?}");
 }

@@ -343,6 +343,14 @@ impl Spb<'_> {
     /// Starts it in a process group of its own.
     #[track_caller]
     pub fn start(mut self) -> Running {
+        // Whoever runs the tests may ignore it (`nohup`), and spb would as well.
+        let hears = || {
+            // SAFETY: the default action needs no handler.
+            unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+            Ok(())
+        };
+        // SAFETY: it is one system call.
+        unsafe { self.command.pre_exec(hears) };
         let mut child = self.command.stderr(Stdio::piped()).process_group(0).spawn().unwrap();
         let stdout = child.stdout.take().map(reader);
         let stderr = child.stderr.take().map(reader);
