@@ -88,11 +88,13 @@ impl Presence {
     pub fn end(&self, clear: impl Fn(u32) -> Result<(), DiskError>) {
         let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(Held { number, group, _lock }) = held.take() {
+            // First what takes no time: whoever is killed here has recorded its end already, and nobody may come after it.
+            let is_clear = clear(number).is_ok();
             if let Some(group) = group {
                 group.leave();
                 disk::remove(&group_file(&self.directory, number)).ok();
             }
-            if clear(number).is_ok() {
+            if is_clear {
                 disk::remove(&runs_file(&self.directory, number)).ok();
             }
         }
