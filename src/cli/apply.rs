@@ -18,7 +18,6 @@ use crate::git::{Repo, RepoPath};
 use crate::report::{self, summary};
 use crate::store::Store;
 use crate::store::runs::RunView;
-use crate::workflow::model::{Action, Node};
 
 /// Run workflows
 ///
@@ -289,7 +288,8 @@ struct Uncommitted(Option<JoinHandle<Option<usize>>>);
 
 impl Uncommitted {
     fn look(repository: &RepoPath, requests: &[Request]) -> Self {
-        let starts_from_head = |request: &Request| request.base_revision == "HEAD" && sees_files(request);
+        // To look takes a while in a large repository.
+        let starts_from_head = |request: &Request| request.base_revision == "HEAD" && request.sees_files();
         if repository.work_dir.is_none() || !requests.iter().any(starts_from_head) {
             return Self(None);
         }
@@ -308,14 +308,6 @@ impl Uncommitted {
             ));
         }
     }
-}
-
-/// Whether some node may have files of the repository: to look for what is not committed takes a while in a large one.
-fn sees_files(request: &Request) -> bool {
-    let may_see = |node: &Node| {
-        matches!(node.action, Action::Workflow(_)) || (node.workspace.is_leased() && !node.is_gate())
-    };
-    request.plan.workflow.nodes.values().any(may_see)
 }
 
 fn changed_files(repository: &RepoPath, view: &RunView) -> Option<usize> {

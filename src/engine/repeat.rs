@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use self::record::Record;
 use super::setup::Request;
@@ -103,6 +103,8 @@ pub struct Repeat {
     pub stages: Vec<(usize, Vec<String>)>,
     /// What the result is merged from.
     pub heads: Vec<String>,
+    /// Some node may have had files of the repository.
+    pub sees_files: bool,
     /// Nothing that it rests on goes away meanwhile.
     _in_use: Lock,
 }
@@ -168,7 +170,13 @@ fn request(
         return None;
     }
     let workflow = Arc::new(record.outline.workflow(sources)?);
-    let repeat = Repeat { facts: record.facts, stages: record.stages, heads: record.heads, _in_use: in_use };
+    let repeat = Repeat {
+        facts: record.facts,
+        stages: record.stages,
+        heads: record.heads,
+        sees_files: record.sees_files,
+        _in_use: in_use,
+    };
     Some(Request {
         plan: Plan::outline(workflow, record.inputs, record.width),
         file: question.file.to_string_lossy().into_owned(),
@@ -243,16 +251,16 @@ impl Answer {
             let node = &workflow.nodes[instance.node];
             instance.layer == Layer::Work && instance.role == Role::Run && is_plain(node)
         });
-        let ended: Vec<&Ended> = ended.iter().map(Option::as_ref).collect::<Option<_>>()?;
-        let count = |outcome| ended.iter().filter(|node| node.outcome == outcome).count();
+        let all: Vec<&Ended> = ended.iter().map(Option::as_ref).collect::<Option<_>>()?;
+        let count = |outcome| all.iter().filter(|node| node.outcome == outcome).count();
         let cached = count(Outcome::Cached);
         if !is_plain || cached + count(Outcome::Skipped) != run.plan.instances.len() {
             return None;
         }
-        let (mut commits, mut artifacts, mut seen) = (IndexMap::new(), Vec::new(), HashSet::new());
-        for node in &ended {
+        let (mut commits, mut artifacts, mut seen) = (IndexSet::new(), Vec::new(), HashSet::new());
+        for node in &all {
             for commit in node.result.commit.iter().chain(&node.result.heads) {
-                commits.insert(commit.clone(), ());
+                commits.insert(commit.clone());
             }
             let new = node
                 .result
@@ -261,7 +269,6 @@ impl Answer {
                 .filter(|artifact| seen.insert((&artifact.digest, &artifact.link)));
             artifacts.extend(new.cloned());
         }
-        let owned: Vec<Option<Ended>> = ended.iter().map(|&node| Some(node.clone())).collect();
         let further = workflow.sources.iter().filter(|source| source.start > workflow.source.start);
         let facts = Repeats {
             run: run.id.clone(),
@@ -294,10 +301,11 @@ impl Answer {
                 .iter()
                 .map(|(name, value)| (name.clone(), variable_digest(question.key, name, value.clone())))
                 .collect(),
-            commits: commits.into_keys().collect(),
+            commits: commits.into_iter().collect(),
             artifacts,
-            stages: stages.iter().map(|&stage| (stage, finish::frontier(run, &owned, stage))).collect(),
-            heads: finish::result_heads(run, &owned),
+            stages: stages.iter().map(|&stage| (stage, finish::frontier(run, ended, stage))).collect(),
+            heads: finish::result_heads(run, ended),
+            sees_files: workflow.sees_files(),
         };
         Some(Self { question, run: run.id.clone(), record })
     }

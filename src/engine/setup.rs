@@ -71,6 +71,13 @@ pub struct Request {
     pub remember: Option<Question>,
 }
 
+impl Request {
+    /// Whether some node may have files of the repository. The plan of a repeat has no nodes to tell.
+    pub fn sees_files(&self) -> bool {
+        self.repeat.as_ref().map_or_else(|| self.plan.workflow.sees_files(), |repeat| repeat.sees_files)
+    }
+}
+
 /// What of the plan the options ask for.
 pub fn selection(options: &Options) -> Selection {
     Selection { until: options.until.clone(), only: options.only.clone() }

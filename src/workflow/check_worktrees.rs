@@ -15,14 +15,7 @@ impl Check<'_> {
     pub(super) fn worktrees(&mut self, root: &Yaml<'_>, world: &World<'_>) -> Worktrees {
         let piece = self.top::<file::Worktrees>(root, "worktrees");
         let Some(Piece { value: file, yaml }) = piece else {
-            return Worktrees {
-                base: Template::constant("HEAD"),
-                max: None,
-                ignored: Ignored::Stay,
-                copy: Vec::new(),
-                sparse: Vec::new(),
-                setup: None,
-            };
+            return Worktrees::default();
         };
         Worktrees {
             base: self.base(&file, &yaml, world),

@@ -56,6 +56,13 @@ impl Workflow {
         found
     }
 
+    /// Whether some node may have files of the repository.
+    pub fn sees_files(&self) -> bool {
+        self.nodes.values().any(|node| {
+            matches!(node.action, Action::Workflow(_)) || (node.workspace.is_leased() && !node.is_gate())
+        })
+    }
+
     /// Names under `secrets`, those of nodes and of used workflows included, each once.
     pub fn all_secrets(&self) -> Vec<&str> {
         each_once(self.with_used().into_iter().flat_map(Workflow::listed_secrets))
@@ -128,6 +135,19 @@ pub struct Worktrees {
     /// Directories of the base that slots hold, with the files beside and above them; none: all.
     pub sparse: Vec<String>,
     pub setup: Option<Setup>,
+}
+
+impl Default for Worktrees {
+    fn default() -> Self {
+        Self {
+            base: Template::constant("HEAD"),
+            max: None,
+            ignored: Ignored::Stay,
+            copy: Vec::new(),
+            sparse: Vec::new(),
+            setup: None,
+        }
+    }
 }
 
 /// What becomes of the files that git ignores when a slot is leased.

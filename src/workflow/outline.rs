@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::expr::Template;
-use super::model::{Commits, Ignored, Into, Jobs, ResultSpec, Source, Workflow, Worktrees};
+use super::model::{Commits, Into, Jobs, ResultSpec, Source, Workflow, Worktrees};
 
 /// A workflow without its nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,14 +73,7 @@ impl Outline {
             secrets: Vec::new(),
             stages: self.stages.clone(),
             jobs: self.jobs.map_or(Jobs::Auto, Jobs::Count),
-            worktrees: Worktrees {
-                base: Template::constant("HEAD"),
-                max: None,
-                ignored: Ignored::Stay,
-                copy: Vec::new(),
-                sparse: Vec::new(),
-                setup: None,
-            },
+            worktrees: Worktrees::default(),
             result: ResultSpec {
                 from: Vec::new(),
                 branch: Template::compile(&self.branch).ok()?,

@@ -163,6 +163,14 @@ fn an_included_file_is_looked_at_again() {
 }
 
 #[test]
+fn a_repeat_warns_of_what_is_not_committed_as_any_run_does() {
+    let world = ready();
+    world.write("new.txt", "x");
+    let run = apply(&world, CHAIN, &[]).success();
+    assert!(repeats(&run) && run.stderr.contains("1 change not committed"), "{run}");
+}
+
+#[test]
 fn what_is_gone_is_made_again() {
     let world = ready();
     let artifacts = world.store().join("artifacts");

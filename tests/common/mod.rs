@@ -426,6 +426,17 @@ impl Drop for Running {
     }
 }
 
+/// Nodes that the events so far say have succeeded.
+pub fn acknowledged(stdout: &str) -> Vec<String> {
+    let whole = &stdout[..stdout.rfind('\n').map_or(0, |end| end + 1)];
+    whole
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|event| event["event"] == "node_finished" && event["outcome"] == "succeeded")
+        .map(|event| event["node"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 pub fn kill(pid: u32, signal: i32) {
     // SAFETY: no memory is involved.
     unsafe { libc::kill(pid as i32, signal) };

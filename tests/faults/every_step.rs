@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::budget;
-use crate::common::{Run, World};
+use crate::common::{Run, World, acknowledged};
 use crate::steps::{self, Act, Kind, Plan, Seen};
 
 pub const SMALL: &str = r#"
@@ -57,17 +57,6 @@ fn end(world: &World, branch: &str) -> End {
     };
     let outcomes = status["nodes"].as_array().unwrap().iter().map(done).collect();
     End { files: world.files(branch), outcomes }
-}
-
-/// Nodes that the events so far say have succeeded.
-fn acknowledged(stdout: &str) -> Vec<String> {
-    let whole = &stdout[..stdout.rfind('\n').map_or(0, |end| end + 1)];
-    whole
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|event| event["event"] == "node_finished" && event["outcome"] == "succeeded")
-        .map(|event| event["node"].as_str().unwrap().to_owned())
-        .collect()
 }
 
 /// Runs it with the plan; `None`: nothing can be traced here.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use crate::common::{Running, World, is_alive, kill, put, until};
+use crate::common::{Running, World, acknowledged, is_alive, kill, put, until};
 
 const STAGES: &str = r#"
 stages: [one, two]
@@ -32,17 +32,6 @@ nodes:
     outputs: { n: {} }
   end: { needs: [turn, each], env: { I: "${{ needs.each.outputs.i }}" }, run: 'echo $SPB_NODE >> "$HOME/ran"; echo "$I" > end.txt' }
 "#;
-
-/// Nodes that the events so far say have succeeded.
-fn acknowledged(stdout: &str) -> Vec<String> {
-    let whole = &stdout[..stdout.rfind('\n').map_or(0, |end| end + 1)];
-    whole
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|event| event["event"] == "node_finished" && event["outcome"] == "succeeded")
-        .map(|event| event["node"].as_str().unwrap().to_owned())
-        .collect()
-}
 
 #[track_caller]
 fn kill_engine(running: Running) -> String {

@@ -39,6 +39,8 @@ pub struct Record {
     pub stages: Vec<(usize, Vec<String>)>,
     /// What the result is merged from.
     pub heads: Vec<String>,
+    /// Some node may have had files of the repository.
+    pub sees_files: bool,
 }
 
 /// Most answers that are kept.
