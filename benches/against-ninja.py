@@ -117,8 +117,8 @@ class Place:
                 end = lines[at].index("'true") + len("'true")
                 lines[at] = lines[at][:end] + f" {turn}'" + lines[at][lines[at].index("'", end) + 1:]
             else:
-                lines.insert(at + 1, f"  command = true {turn} > $out") if not lines[at + 1].startswith("  ") \
-                    else lines.__setitem__(at + 1, f"  command = true {turn} > $out")
+                # `$out` has no value in a variable of a single step.
+                lines[at + 1:at + 1 + lines[at + 1].startswith("  ")] = [f"  command = true {turn} > {node}"]
             with open(path, "w") as file:
                 file.write("\n".join(lines))
 
